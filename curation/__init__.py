@@ -1,0 +1,1 @@
+"""Which episodes and frames, how good, how often: recipes, locks, statistics, the order."""

@@ -1,0 +1,1 @@
+"""Native robot logs become episodes in a lake, as Ray jobs."""

@@ -1,0 +1,106 @@
+"""A place that holds raw logs, local or remote: its files once listed, and bytes of them on demand."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO, cast
+
+import fsspec
+
+from schema.digest import digest_json
+from schema.errors import SourceError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileStamp:
+    """What tells one version of a file from another without reading it."""
+
+    size_bytes: int
+    version: str
+    """The store's etag, or the time of modification in nanoseconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Location:
+    """A folder or file on any fsspec file system, by absolute URI without credentials."""
+
+    uri: str
+    root: str
+    """The same place in the file system's own spelling."""
+    files: dict[str, FileStamp] = field(repr=False)
+    """Every file below, by path relative to `root`; a location that is one file holds only its name."""
+
+    @classmethod
+    def of(cls, uri: str) -> "Location":
+        """List a location once; SourceError where there is nothing."""
+        try:
+            fs, root = fsspec.core.url_to_fs(uri)
+            found = fs.find(root, detail=True)
+        except (FileNotFoundError, NotADirectoryError):
+            found = {}
+        except (ImportError, ValueError) as error:
+            raise SourceError(
+                f"cannot open {uri!r}: {error}; expected a folder, a file, or a URI like s3://…"
+            ) from error
+        if not found:
+            raise SourceError(f"found nothing at {uri!r}: expected a folder or file with robot logs; check the path")
+        if set(found) == {root}:
+            root = str(PurePosixPath(root).parent)
+        stamps = {str(PurePosixPath(path).relative_to(root)): _stamp(info) for path, info in found.items()}
+        return cls(uri=str(fs.unstrip_protocol(root)), root=root, files=dict(sorted(stamps.items())))
+
+    @cached_property
+    def fs(self) -> Any:
+        """The fsspec file system."""
+        return fsspec.core.url_to_fs(self.uri)[0]
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return PurePosixPath(self.root).name
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Cross process borders without the open file system."""
+        return {"uri": self.uri, "root": self.root, "files": self.files}
+
+    def path(self, file: str) -> str:
+        """The file in the file system's own spelling."""
+        return f"{self.root}/{file}"
+
+    def file_uri(self, file: str) -> str:
+        """The absolute URI of a file here."""
+        return f"{self.uri.rstrip('/')}/{file}"
+
+    def read_bytes(self, file: str, start: int | None = None, stop: int | None = None) -> bytes:
+        """The file's bytes [start, stop)."""
+        return cast(bytes, self.fs.cat_file(self.path(file), start=start, end=stop))
+
+    def open(self, file: str) -> BinaryIO:
+        """The file for reading, with seek."""
+        return cast(BinaryIO, self.fs.open(self.path(file), "rb"))
+
+    @contextmanager
+    def local(self, file: str) -> Iterator[Path]:
+        """The file under a local path, fetched for the while where it is remote."""
+        if "file" in self.fs.protocol:
+            yield Path(self.path(file))
+            return
+        with TemporaryDirectory(prefix="robomix-fetch-") as folder:
+            target = Path(folder) / PurePosixPath(file).name
+            self.fs.get_file(self.path(file), str(target))
+            yield target
+
+    def stamp_key(self, files: tuple[str, ...], *identity: int | None) -> str:
+        """`source_key`: a digest of these files' names, sizes and versions, absent ones included."""
+        stamps = [[file, *((s.size_bytes, s.version) if (s := self.files.get(file)) else (None,))] for file in files]
+        return digest_json([self.uri, stamps, *identity])
+
+
+def _stamp(info: dict[str, Any]) -> FileStamp:
+    version = info.get("ETag") or info.get("etag") or info.get("mtime") or info.get("LastModified") or ""
+    if isinstance(version, float):
+        version = int(version * 1e9)
+    return FileStamp(size_bytes=int(info.get("size") or 0), version=str(version).strip('"'))

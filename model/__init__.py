@@ -1,0 +1,1 @@
+"""π0 and its flow-matching objective; weights in and out."""

@@ -1,0 +1,1 @@
+"""What an episode is: embodiments and typed action spaces, Arrow schemas, pictures, the lake on disk."""

@@ -1,0 +1,284 @@
+"""A robot is a table: its signals, dimension by dimension, its action spaces and its cameras.
+
+The tables are TOML files, in `schema/embodiments/` or a user's own; `load_embodiment` parses one into frozen
+values and reports every problem at once. How a log format names a robot's fields (`[sources.<format>]`) is in
+the same file, so that a new robot is one file and no code. Where dimensions go in a padded vector: `layout`.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from schema.digest import digest_json
+from schema.errors import ConfigError
+
+Quantity = Literal[
+    "joint_position",
+    "joint_velocity",
+    "joint_effort",
+    "eef_position",
+    "eef_rotation",
+    "eef_linear_velocity",
+    "eef_angular_velocity",
+    "gripper",
+    "gripper_velocity",
+    "finger_position",
+    "base_velocity",
+    "torso_height",
+]
+Unit = Literal["rad", "m", "rad/s", "m/s", "N m", "1", "1/s"]
+Mode = Literal["absolute", "delta", "velocity"]
+Part = Literal["left", "right", "base", "torso"]
+Rotation = Literal["euler_xyz", "rotation_vector", "quaternion_xyzw", "quaternion_wxyz", "matrix_6d"]
+CameraRole = Literal["exterior", "wrist"]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+SignalName = Annotated[str, StringConstraints(pattern=r"^(state|action)\.[a-z0-9_]+$")]
+Field_ = Annotated[str, StringConstraints(pattern=r"^[^\[\]|\s]+(\[\d+:\d+\])?(\s*\|\s*[a-z0-9_]+)*$")]
+
+_UNITS: dict[Quantity, set[Unit]] = {
+    "joint_position": {"rad", "m"},
+    "joint_velocity": {"rad/s", "m/s"},
+    "joint_effort": {"N m", "1"},
+    "eef_position": {"m"},
+    "eef_rotation": {"rad", "1"},
+    "eef_linear_velocity": {"m/s"},
+    "eef_angular_velocity": {"rad/s"},
+    "gripper": {"1"},
+    "gripper_velocity": {"1/s"},
+    "finger_position": {"rad", "1"},
+    "base_velocity": {"m/s", "rad/s"},
+    "torso_height": {"m", "rad"},
+}
+_ROTATION_WIDTH: dict[Rotation, int] = {
+    "euler_xyz": 3,
+    "rotation_vector": 3,
+    "quaternion_xyzw": 4,
+    "quaternion_wxyz": 4,
+    "matrix_6d": 6,
+}
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Signal(_Table):
+    """One numeric stream `[T, D]` of one quantity of one part of the robot."""
+
+    name: SignalName
+    part: Part
+    quantity: Quantity
+    unit: Unit | tuple[Unit, ...]
+    """One unit for all dimensions, or one for each (a base has m/s and rad/s)."""
+    frame: Name
+    """What the numbers are relative to: "joint", "base", "tool", "world"; "fraction" for grippers."""
+    mode: Mode
+    rotation: Rotation | None = None
+    dims: tuple[Name, ...] = Field(min_length=1)
+    limits: tuple[tuple[float, float], ...] | None = None
+    """Lowest and highest value per dimension, in the signal's unit."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        width, found = len(self.dims), []
+        if not set(self.units) <= _UNITS[self.quantity]:
+            found.append(f"unit {self.unit!r} does not measure {self.quantity}: use {sorted(_UNITS[self.quantity])}")
+        if len(self.units) != width:
+            found.append(f"{len(self.units)} units for {width} dims: give one unit, or one for each")
+        if len(set(self.dims)) != width:
+            found.append(f"dims repeat a name: {list(self.dims)}")
+        if (self.quantity == "eef_rotation") != (self.rotation is not None):
+            found.append("rotation is for eef_rotation signals, and each of these needs one")
+        if self.rotation is not None and _ROTATION_WIDTH[self.rotation] != width:
+            found.append(f"{self.rotation} has {_ROTATION_WIDTH[self.rotation]} dims, {width} are named")
+        if self.limits is not None and len(self.limits) != width:
+            found.append(f"{len(self.limits)} limits for {width} dims")
+        if self.limits is not None and any(low >= high for low, high in self.limits):
+            found.append("each limit is [low, high] with low < high")
+        if found:
+            raise ValueError("; ".join(found))
+        return self
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """The unit of each dimension."""
+        return self.unit if isinstance(self.unit, tuple) else (self.unit,) * len(self.dims)
+
+    @property
+    def width(self) -> int:
+        """How many dimensions the signal has."""
+        return len(self.dims)
+
+
+class Camera(_Table):
+    """A named view; its role decides model slot and augmentation."""
+
+    name: Name
+    role: CameraRole
+
+
+class ActionSpace(_Table):
+    """A named choice of signals: what the policy sees as state and gives as action, in this order."""
+
+    name: Name
+    state: tuple[SignalName, ...] = Field(min_length=1)
+    action: tuple[SignalName, ...] = Field(min_length=1)
+
+
+class SourceBinding(_Table):
+    """How one log format names this robot's fields.
+
+    A field is `path[start:stop] | transform | …` with the transforms of `ingest.standardize`.
+    """
+
+    match: tuple[str, ...] = ()
+    """Robot types or dataset names by which a log of this format is recognised as this robot."""
+    signals: dict[SignalName, Field_]
+    cameras: dict[Name, str] = {}
+    """Camera name → the format's key. A log without this camera is quarantined."""
+    optional_cameras: dict[Name, str] = {}
+    """The same for cameras that a log may lack: absent ones are recorded as absent."""
+
+
+class Embodiment(_Table):
+    """A robot configuration: everything that robomix knows of it, and nothing that is code."""
+
+    name: Name
+    title: str
+    rate_hz: float = Field(gt=0, le=1000)
+    cameras: tuple[Camera, ...] = ()
+    signals: tuple[Signal, ...] = Field(min_length=1)
+    action_spaces: tuple[ActionSpace, ...] = Field(min_length=1)
+    default_action_space: Name
+    sources: dict[Name, SourceBinding] = {}
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        found = list(self._disagreements())
+        if found:
+            raise ValueError("; ".join(found))
+        return self
+
+    def _disagreements(self) -> Iterator[str]:
+        signals = {signal.name for signal in self.signals}
+        cameras = {camera.name for camera in self.cameras}
+        spaces = {space.name for space in self.action_spaces}
+        for what, names, every in (
+            ("signals", signals, self.signals),
+            ("cameras", cameras, self.cameras),
+            ("action_spaces", spaces, self.action_spaces),
+        ):
+            if len(names) != len(every):
+                yield f"{what} repeat a name"
+        if self.default_action_space not in spaces:
+            yield f"default_action_space {self.default_action_space!r} is none of {sorted(spaces)}"
+        for space in self.action_spaces:
+            for role, chosen in (("state", space.state), ("action", space.action)):
+                yield from (
+                    f"action space {space.name!r} takes {name!r} as {role}, which is no {role} signal of this table"
+                    for name in chosen
+                    if name not in signals or not name.startswith(f"{role}.")
+                )
+        for format_name, binding in self.sources.items():
+            where = f"sources.{format_name}"
+            yield from (f"{where} binds unknown signal {name!r}" for name in binding.signals if name not in signals)
+            bound = {**binding.cameras, **binding.optional_cameras}
+            yield from (f"{where} binds unknown camera {name!r}" for name in bound if name not in cameras)
+
+    def signal(self, name: str) -> Signal:
+        """The signal of that name; KeyError where the table has none."""
+        return {signal.name: signal for signal in self.signals}[name]
+
+    def action_space(self, name: str | None = None) -> ActionSpace:
+        """The named action space, or the default; ConfigError with the choices where there is none."""
+        wanted = name or self.default_action_space
+        for space in self.action_spaces:
+            if space.name == wanted:
+                return space
+        choices = [space.name for space in self.action_spaces]
+        raise ConfigError(f"embodiment {self.name!r} has no action space {wanted!r}: choose one of {choices}")
+
+    def dimensions(self, names: tuple[str, ...]) -> tuple["Dimension", ...]:
+        """The dimensions of these signals, one after the other."""
+        return tuple(
+            Dimension(signal=signal, index=index) for signal in map(self.signal, names) for index in range(signal.width)
+        )
+
+    @property
+    def digest(self) -> str:
+        """16 hex characters over every fact of the table; part of what `conversion` digests."""
+        return digest_json(self.model_dump(mode="json"))[:16]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dimension:
+    """One dimension of one signal, by which grippers, deltas, statistics and plots are selected."""
+
+    signal: Signal
+    index: int
+
+    @property
+    def name(self) -> str:
+        """`<signal>.<dim>`, such as `action.left_gripper.gripper`."""
+        return f"{self.signal.name}.{self.signal.dims[self.index]}"
+
+    @property
+    def unit(self) -> Unit:
+        """The unit of this dimension."""
+        return self.signal.units[self.index]
+
+    @property
+    def is_gripper(self) -> bool:
+        """Whether 0 means open and 1 closed."""
+        return self.signal.quantity == "gripper"
+
+
+def parse_embodiment(text: str, *, where: str) -> Embodiment:
+    """Parse one TOML table; ConfigError lists every problem, and `where` it stands."""
+    try:
+        return Embodiment.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not valid TOML: {error}; mend the file {where}") from error
+    except ValidationError as error:
+        lines = [f"  - {_place(item['loc'])}: {_plain(item['msg'])}" for item in error.errors()]
+        raise ConfigError("\n".join([f"the embodiment table has {len(lines)} problems ({where}):", *lines])) from error
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return re.sub(r"\.(\d+)", r"[\1]", ".".join(map(str, location))) or "table"
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ")
+
+
+@cache
+def builtin_embodiments() -> dict[str, Embodiment]:
+    """The tables that come with robomix, by name."""
+    folder = resources.files("schema.embodiments")
+    files = sorted((item for item in folder.iterdir() if item.name.endswith(".toml")), key=lambda item: item.name)
+    tables = [parse_embodiment(item.read_text(encoding="utf-8"), where=item.name) for item in files]
+    return {table.name: table for table in tables}
+
+
+def load_embodiment(name_or_path: str) -> Embodiment:
+    """A built-in embodiment by name, or a user's own by the path of its TOML file."""
+    if name_or_path.endswith(".toml"):
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise ConfigError(f"no embodiment file there: {name_or_path}; `--dry-run` prints a draft of one")
+        return parse_embodiment(path.read_text(encoding="utf-8"), where=name_or_path)
+    tables = builtin_embodiments()
+    if name_or_path not in tables:
+        raise ConfigError(
+            f"unknown embodiment {name_or_path!r}: expected one of {', '.join(sorted(tables))}, "
+            "or the path of a TOML file (`robomix ingest URI --dry-run` prints a draft of one)"
+        )
+    return tables[name_or_path]

@@ -1,0 +1,1 @@
+"""The embodiment tables: one TOML file per robot, read by `schema.embodiment`."""

@@ -1,0 +1,88 @@
+"""Pictures: JPEG decoding and encoding and resizing, in this one place.
+
+Stored pictures fit `IMAGE_SIZE`², scaled down (antialiased, never up) with their aspect kept and without padding;
+JPEG quality 95, 4:2:0. The loader pads them to squares while it decodes.
+"""
+# Legend: H rows, W columns; every array of pixels is uint8 RGB `[H, W, 3]`.
+
+from dataclasses import dataclass
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+
+from schema.episode import Picture
+from schema.errors import EpisodeError
+
+Pixels = NDArray[np.uint8]
+
+IMAGE_SIZE = 224
+JPEG_QUALITY = 95
+_JPEG_SUBSAMPLING = "420"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageSettings:
+    """What the lake stores of a picture; part of what `conversion` digests."""
+
+    size: int = IMAGE_SIZE
+    quality: int = JPEG_QUALITY
+
+
+def jpeg_size(jpeg: bytes | memoryview) -> tuple[int, int]:
+    """(height, width) by the header alone; EpisodeError "bad_jpeg" where it is none."""
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
+    except ValueError as error:
+        raise EpisodeError("bad_jpeg", f"found {len(jpeg)} bytes that are no JPEG ({error})") from error
+    return int(height), int(width)
+
+
+def decode_jpeg(jpeg: bytes | memoryview) -> Pixels:
+    """All pixels; EpisodeError "bad_jpeg" where the bytes cannot be decoded to the end."""
+    try:
+        pixels: Pixels = simplejpeg.decode_jpeg(jpeg, colorspace="RGB")
+    except ValueError as error:
+        raise EpisodeError("bad_jpeg", f"a JPEG of {len(jpeg)} bytes cannot be decoded: {error}") from error
+    return pixels
+
+
+def encode_jpeg(pixels: Pixels, *, quality: int = JPEG_QUALITY) -> bytes:
+    """One JPEG, 4:2:0; the same pixels always give the same bytes."""
+    jpeg: bytes = simplejpeg.encode_jpeg(
+        np.ascontiguousarray(pixels), quality=quality, colorspace="RGB", colorsubsampling=_JPEG_SUBSAMPLING
+    )
+    return jpeg
+
+
+def fitted_size(height: int, width: int, *, size: int = IMAGE_SIZE) -> tuple[int, int]:
+    """(height, width) scaled to touch a square of `size` with the aspect kept; at least one pixel each."""
+    scale = size / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resize(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Bilinear with antialiasing (a triangle filter as wide as the scale), as π0 was trained on."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    scaled = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(scaled)
+
+
+def store(picture: Pixels | bytes, settings: ImageSettings) -> tuple[Picture, Pixels]:
+    """The picture as the lake keeps it, and the source's pixels (for checks on what was seen).
+
+    A JPEG that already fits passes byte for byte; anything else is scaled down where it must be and encoded.
+    """
+    pixels = decode_jpeg(picture) if isinstance(picture, bytes) else picture
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        found = f"{pixels.dtype} {list(pixels.shape)}"
+        raise EpisodeError("bad_picture", f"found a picture of {found}, expected uint8 [H, W, 3]")
+    height, width = pixels.shape[:2]
+    if max(height, width) > settings.size:
+        height, width = fitted_size(height, width, size=settings.size)
+    elif isinstance(picture, bytes):
+        return Picture(jpeg=picture, width=width, height=height), pixels
+    jpeg = encode_jpeg(resize(pixels, height, width), quality=settings.quality)
+    return Picture(jpeg=jpeg, width=width, height=height), pixels

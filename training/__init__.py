@@ -1,0 +1,1 @@
+"""Lock → batches → Ray Train → checkpoint → policy."""
