@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -161,36 +161,10 @@ class Embodiment(_Table):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        found = list(self._disagreements())
+        found = list(_disagreements(self.model_dump()))
         if found:
             raise ValueError("; ".join(found))
         return self
-
-    def _disagreements(self) -> Iterator[str]:
-        signals = {signal.name for signal in self.signals}
-        cameras = {camera.name for camera in self.cameras}
-        spaces = {space.name for space in self.action_spaces}
-        for what, names, every in (
-            ("signals", signals, self.signals),
-            ("cameras", cameras, self.cameras),
-            ("action_spaces", spaces, self.action_spaces),
-        ):
-            if len(names) != len(every):
-                yield f"{what} repeat a name"
-        if self.default_action_space not in spaces:
-            yield f"default_action_space {self.default_action_space!r} is none of {sorted(spaces)}"
-        for space in self.action_spaces:
-            for role, chosen in (("state", space.state), ("action", space.action)):
-                yield from (
-                    f"action space {space.name!r} takes {name!r} as {role}, which is no {role} signal of this table"
-                    for name in chosen
-                    if name not in signals or not name.startswith(f"{role}.")
-                )
-        for format_name, binding in self.sources.items():
-            where = f"sources.{format_name}"
-            yield from (f"{where} binds unknown signal {name!r}" for name in binding.signals if name not in signals)
-            bound = {**binding.cameras, **binding.optional_cameras}
-            yield from (f"{where} binds unknown camera {name!r}" for name in bound if name not in cameras)
 
     def signal(self, name: str) -> Signal:
         """The signal of that name; KeyError where the table has none."""
@@ -243,12 +217,53 @@ class Dimension:
 def parse_embodiment(text: str, *, where: str) -> Embodiment:
     """Parse one TOML table; ConfigError lists every problem, and `where` it stands."""
     try:
-        return Embodiment.model_validate(tomllib.loads(text))
+        raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"not valid TOML: {error}; mend the file {where}") from error
+    try:
+        return Embodiment.model_validate(raw)
     except ValidationError as error:
-        lines = [f"  - {_place(item['loc'])}: {_plain(item['msg'])}" for item in error.errors()]
-        raise ConfigError("\n".join([f"the embodiment table has {len(lines)} problems ({where}):", *lines])) from error
+        # What the parts say of each other is looked at here once more: pydantic leaves it out where a part is wrong.
+        inside = [item for item in error.errors() if item["loc"]]
+        lines = [f"{_place(item['loc'])}: {line}" for item in inside for line in _plain(item["msg"]).split("; ")]
+        lines += _disagreements(raw)
+        title = f"the embodiment table has {len(lines)} problem{'s' * (len(lines) != 1)} ({where}):"
+        raise ConfigError("\n".join([title, *(f"  - {line}" for line in lines)])) from error
+
+
+def _disagreements(raw: dict[str, Any]) -> Iterator[str]:
+    """What the parts of a table say against each other; parts of a wrong shape are passed over."""
+    tables = {what: _tables(raw, what) for what in ("signals", "cameras", "action_spaces")}
+    names = {what: {table.get("name") for table in every} for what, every in tables.items()}
+    yield from (f"{what} repeat a name" for what, every in tables.items() if len(names[what]) != len(every))
+    default = raw.get("default_action_space")
+    if default not in names["action_spaces"]:
+        yield f"default_action_space {default!r} is none of {sorted(map(str, names['action_spaces']))}"
+    for space in tables["action_spaces"]:
+        for role in ("state", "action"):
+            yield from (
+                f"action space {space.get('name')!r} takes {name!r} as {role}, which is no {role} signal of this table"
+                for name in _strings(space.get(role))
+                if name not in names["signals"] or not name.startswith(f"{role}.")
+            )
+    for format_name, binding in _items(raw.get("sources")):
+        for part, what in (("signals", "signals"), ("cameras", "cameras"), ("optional_cameras", "cameras")):
+            bound = _items(binding.get(part) if isinstance(binding, dict) else None)
+            unknown = (name for name, _ in bound if name not in names[what])
+            yield from (f"sources.{format_name} binds unknown {what.removesuffix('s')} {name!r}" for name in unknown)
+
+
+def _tables(raw: dict[str, Any], what: str) -> list[dict[str, Any]]:
+    found = raw.get(what)
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list | tuple) else []
+
+
+def _strings(found: object) -> list[str]:
+    return [item for item in found if isinstance(item, str)] if isinstance(found, list | tuple) else []
+
+
+def _items(found: object) -> list[tuple[str, Any]]:
+    return list(found.items()) if isinstance(found, dict) else []
 
 
 def _place(location: tuple[int | str, ...]) -> str:

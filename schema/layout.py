@@ -116,8 +116,9 @@ def _semantic_places(dimensions: Sequence[Dimension]) -> list[int]:
         first, count = _SEMANTIC.get(key, (0, 0))
         index = used.get(key, 0)
         if index >= count:
+            places_found = f"only {count} slots" if count else "no slot"
             raise ConfigError(
-                f"layout 'semantic' has {count} slots for {' '.join(key)}, and {dimension.name!r} is one more: "
+                f"layout 'semantic' has {places_found} for {' '.join(key)}, found {dimension.name!r}: "
                 "choose an action space without it, or layout 'pi'"
             )
         places.append(first + index)

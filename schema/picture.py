@@ -48,6 +48,24 @@ def decode_jpeg(jpeg: bytes | memoryview) -> Pixels:
     return pixels
 
 
+def decode_into(jpeg: bytes | memoryview, out: Pixels) -> None:
+    """All pixels of a JPEG of exactly out's size, written into `out` (C-contiguous) without another array.
+
+    The GIL is released meanwhile, so that threads decode side by side. EpisodeError "bad_jpeg" where the bytes cannot
+    be decoded to the end or the size is another; what `out` then holds is undefined.
+    """
+    if out.dtype != np.uint8 or out.ndim != 3 or out.shape[2] != 3 or not out.flags.carray:
+        raise ValueError(f"out is {out.dtype} {list(out.shape)}; expected writable C-contiguous uint8 [H, W, 3]")
+    try:
+        pixels = simplejpeg.decode_jpeg(jpeg, colorspace="RGB", buffer=out)
+    except ValueError as error:
+        raise EpisodeError(
+            "bad_jpeg", f"a JPEG of {len(jpeg)} bytes cannot be decoded to {list(out.shape)}: {error}"
+        ) from error
+    if pixels.shape != out.shape:  # simplejpeg takes any buffer that is large enough
+        raise EpisodeError("bad_jpeg", f"found a JPEG of {list(pixels.shape)}, expected {list(out.shape)}")
+
+
 def encode_jpeg(pixels: Pixels, *, quality: int = JPEG_QUALITY) -> bytes:
     """One JPEG, 4:2:0; the same pixels always give the same bytes."""
     jpeg: bytes = simplejpeg.encode_jpeg(
@@ -67,7 +85,7 @@ def resize(pixels: Pixels, height: int, width: int) -> Pixels:
     if pixels.shape[:2] == (height, width):
         return pixels
     scaled = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(scaled)
+    return np.array(scaled)  # a copy, since Pillow's own view cannot be written to
 
 
 def store(picture: Pixels | bytes, settings: ImageSettings) -> tuple[Picture, Pixels]:
