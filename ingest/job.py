@@ -1,0 +1,242 @@
+"""The driver of an ingest: discover, plan, run bundles as Ray tasks, commit their rows in groups, account for all.
+
+Only the driver commits. It may be killed at any moment: the plan is in the lake, what is committed stays, and the
+same command again does the rest. The account always closes: discovered = committed + duplicate + superseded +
+quarantined.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import polars as pl
+import ray
+
+from ingest.bundle import Job, run_bundle, sweep_spools
+from ingest.detect import detect, find_embodiment, format_named
+from ingest.location import Location
+from ingest.plan import Plan, PlannedBundle, conversion_of, make_plan, source_key
+from ingest.record import Discovery
+from schema.commit import Bundle, Outcome, commit, compact, done_bundles, tally
+from schema.embodiment import Embodiment
+from schema.errors import ConfigError, SourceError
+from schema.lake import Lake
+from schema.picture import ImageSettings
+
+GROUP_BUNDLES = 64
+GROUP_SECONDS = 30.0
+"""How many bundles, or how long, a driver waits at most before it commits."""
+_IN_FLIGHT_PER_CPU = 2
+
+Progress = Callable[[int, int], None]
+"""Called with (records done, records discovered)."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What an ingest was asked for."""
+
+    uri: str
+    source: str | None = None
+    embodiment: str | None = None
+    """A built-in name or the path of a TOML file; None finds it by what the log calls its robot."""
+    format: str | None = None
+    limit: int | None = None
+    """Take the first so many records only."""
+    settings: ImageSettings = field(default_factory=ImageSettings)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What became of a source's records; `discovered` is the sum of the four outcomes."""
+
+    lake: str
+    source: str
+    format: str
+    embodiment: str
+    ingest_run: str
+    discovered: int
+    outcomes: dict[Outcome, int]
+    frames: int
+    """Frames of the episodes that this run committed."""
+    quarantine: dict[str, int]
+    """Records now in quarantine, by reason."""
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A source that was found, recognised and matched with a robot; nothing has been written yet."""
+
+    request: Request
+    location: Location
+    discovery: Discovery
+    embodiment: Embodiment
+    source: str
+    conversion: str
+
+
+def discover(request: Request) -> tuple[Location, Discovery]:
+    """List a source's records by whatever format it is of; SourceError where there is none."""
+    location = Location.of(request.uri)
+    _, discovery = detect(location, request.format)
+    if not discovery.records:
+        raise SourceError(
+            f"found no episode at {location.uri} ({discovery.format}): expected at least one; is the copy complete?"
+        )
+    return location, discovery
+
+
+def prepare(request: Request) -> Prepared:
+    """Everything that can be known before anything is written; every mistake of the request is found here."""
+    location, discovery = discover(request)
+    embodiment = find_embodiment(discovery, request.embodiment)
+    reader = format_named(discovery.format)
+    source = request.source or _clean(discovery.name)
+    if source != _clean(source):
+        raise ConfigError(f"source name {source!r}: expected a-z, 0-9 and _ only; {_clean(source)!r} would do")
+    return Prepared(
+        request=request,
+        location=location,
+        discovery=_limited(discovery, request.limit),
+        embodiment=embodiment,
+        source=source,
+        conversion=conversion_of(reader.NAME, reader.VERSION, embodiment, settings=request.settings),
+    )
+
+
+def ingest(request: Request, *, lake_uri: str, progress: Progress | None = None) -> Report:
+    """Take a source into a lake; goes on where an earlier run of the same request stopped."""
+    prepared = prepare(request)
+    lake = Lake.open_or_create(lake_uri)
+    lake.keep_embodiment(prepared.embodiment)
+    plan = make_plan(
+        lake, prepared.location, prepared.discovery, source=prepared.source, conversion=prepared.conversion
+    )
+    job = Job(
+        lake_uri=lake.uri,
+        location=prepared.location,
+        source=prepared.source,
+        format=prepared.discovery.format,
+        embodiment=prepared.embodiment,
+        conversion=prepared.conversion,
+        settings=request.settings,
+        ingest_run=plan.plan_id,
+    )
+    fresh = _run(lake, job, plan, progress=progress or (lambda *_: None))
+    return _account(lake, prepared, plan.plan_id, fresh)
+
+
+def _run(lake: Lake, job: Job, plan: Plan, *, progress: Progress) -> dict[str, Outcome]:
+    """Do what is not done yet; what became of the records that this run touched, by source_key."""
+    done = done_bundles(lake, [bundle.bundle_id for bundle in plan.bundles])
+    todo = [bundle for bundle in plan.bundles if bundle.bundle_id not in done]
+    total = len(plan.known) + sum(len(bundle.records) for bundle in plan.bundles)
+    finished = total - sum(len(bundle.records) for bundle in todo)
+    progress(finished, total)
+    outcomes: dict[str, Outcome] = {}
+    if not todo:
+        return outcomes
+    sweep_spools()
+    start_ray()
+    group: list[Bundle] = []
+    since = time.monotonic()
+    for planned, bundle in _finished(job, todo):
+        group.append(bundle)
+        finished += len(planned.records)
+        progress(finished, total)
+        if len(group) >= GROUP_BUNDLES or time.monotonic() - since >= GROUP_SECONDS:
+            outcomes |= commit(lake, group)
+            group, since = [], time.monotonic()
+    if group:
+        outcomes |= commit(lake, group)
+    compact(lake)
+    return outcomes
+
+
+def _finished(job: Job, todo: list[PlannedBundle]) -> Iterator[tuple[PlannedBundle, Bundle]]:
+    """Run bundles as tasks, a bounded number at once, and give each one's rows as it ends."""
+    task = ray.remote(run_bundle).options(num_cpus=1, max_retries=3, name=f"ingest {job.source}")
+    shared = ray.put(job)
+    in_flight = max(2, int(ray.cluster_resources().get("CPU", 1)) * _IN_FLIGHT_PER_CPU)
+    waiting = iter(todo)
+    running: dict[ray.ObjectRef, PlannedBundle] = {}
+    try:
+        while True:
+            while len(running) < in_flight and (bundle := next(waiting, None)) is not None:
+                running[task.remote(shared, bundle)] = bundle
+            if not running:
+                return
+            (ready,), _ = ray.wait(list(running), num_returns=1)
+            bundle = running.pop(ready)
+            yield bundle, _result(ready)
+    finally:
+        for reference in running:
+            ray.cancel(reference, force=True)
+
+
+def _result(reference: ray.ObjectRef) -> Bundle:
+    """The rows of a task, or its own error rather than Ray's wrapping of it."""
+    try:
+        bundle: Bundle = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        cause.add_note(str(error))
+        raise cause from None
+    return bundle
+
+
+def start_ray() -> None:
+    """Join the cluster that RAY_ADDRESS names, or start one on this machine; nothing where one runs already."""
+    if ray.is_initialized():
+        return
+    checkout = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+    ray.init(
+        include_dashboard=False,
+        logging_level=logging.WARNING,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"PYTHONPATH": checkout, "POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}},
+    )
+
+
+def _account(lake: Lake, prepared: Prepared, ingest_run: str, fresh: dict[str, Outcome]) -> Report:
+    """Give every discovered record its one outcome, from this run's commits and from what was in the lake before."""
+    keys = [source_key(prepared.location, record) for record in prepared.discovery.records]
+    ours = (pl.col("source") == prepared.source) & (pl.col("conversion") == prepared.conversion)
+    held = lake.quarantine().filter(ours).select("source_key", "reason").collect()
+    reasons = dict(zip(held["source_key"], held["reason"], strict=True))
+    outcomes = {key: fresh.get(key, "quarantined" if key in reasons else "duplicate") for key in keys}
+    taken = [key for key, outcome in outcomes.items() if outcome in {"committed", "superseded"}]
+    frames = lake.scan("episodes").filter(ours & pl.col("source_key").is_in(taken)).select(pl.col("num_frames").sum())
+    by_reason = [reasons.get(key, "unknown") for key, outcome in outcomes.items() if outcome == "quarantined"]
+    report = Report(
+        lake=lake.uri,
+        source=prepared.source,
+        format=prepared.discovery.format,
+        embodiment=prepared.embodiment.name,
+        ingest_run=ingest_run,
+        discovered=len(keys),
+        outcomes=tally(outcomes.values()),
+        frames=int(frames.collect().item() or 0),
+        quarantine={reason: by_reason.count(reason) for reason in sorted(set(by_reason))},
+        notes=prepared.discovery.notes,
+    )
+    assert report.discovered == sum(report.outcomes.values()), "two records share a source_key"
+    return report
+
+
+def _limited(discovery: Discovery, limit: int | None) -> Discovery:
+    if limit is None or limit >= len(discovery.records):
+        return discovery
+    left = f"--limit {limit}: {len(discovery.records) - limit} of {len(discovery.records)} records were left alone"
+    return replace(discovery, records=discovery.records[:limit], notes=(*discovery.notes, left))
+
+
+def _clean(name: str) -> str:
+    """A name of a-z, 0-9 and _ that still reads like the given one."""
+    kept = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name.lower())
+    return kept.strip("_") or "source"

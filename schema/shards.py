@@ -1,0 +1,191 @@
+"""Shards: the files that hold episodes. A tar (one WebDataset sample per frame) and a Parquet of the same frames.
+
+Both are named by the digest of their content and never change. An episode's pictures stand together in its tar, one
+time step after the other, so any run of frames is one byte range. `ShardWriter` makes a shard in a local folder,
+`read_episode` and `Lake` find it again.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schema.digest import digest_bytes, new_digest
+from schema.episode import Episode
+from schema.errors import SchemaError
+from schema.frames import Placement, frame_table, frame_values, moments
+from schema.tables import EPISODES, FORMAT_VERSION
+from schema.tar import TarWriter
+
+SHARD_BYTES = 256 * 2**20
+"""About how large a shard's tar gets: bundles of episodes are cut by it."""
+MAX_FRAMES = 1_000_000
+"""What the six digits of a sample's name can count."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shard:
+    """A finished shard in a local folder, to be uploaded under its digest."""
+
+    digest: str
+    tar: Path
+    parquet: Path
+    rows: tuple[dict[str, Any], ...]
+    """One per episode: `episodes` columns, all but the keys and the ingest run, which the committer knows."""
+
+
+class ShardWriter:
+    """Takes episodes of one source and makes one shard of them; the same episodes give the same bytes."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._tar_path, self._parquet_path = folder / "shard.tar", folder / "shard.parquet"
+        self._stream = self._tar_path.open("wb", buffering=1 << 20)
+        self._tar = TarWriter(self._stream)
+        self._tables: list[pa.Table] = []
+        self._rows: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def add(self, episode: Episode) -> None:
+        """Append one episode's frames to both files."""
+        if episode.num_frames > MAX_FRAMES:
+            raise SchemaError(f"an episode of {episode.num_frames} frames: a shard counts to {MAX_FRAMES}; cut the log")
+        start = self._tar.position
+        placements = self._write_samples(episode)
+        row = {
+            **_episode_columns(episode),
+            "row_group": len(self._tables),
+            "first_row": sum(table.num_rows for table in self._tables),
+            "tar_start": start,
+            "tar_stop": self._tar.position,
+        }
+        self._tables.append(frame_table(episode, placements))
+        self._rows.append(row)
+
+    def _write_samples(self, episode: Episode) -> dict[str, Placement]:
+        cameras = sorted(episode.cameras)
+        offsets: dict[str, list[int]] = {camera: [] for camera in cameras}
+        for frame, values in enumerate(frame_values(episode)):
+            key = f"{episode.episode_id}-{frame:06d}"
+            for camera in cameras:
+                jpeg = episode.cameras[camera][frame].jpeg
+                offsets[camera].append(self._tar.add(f"{key}.{camera}.jpg", jpeg))
+            text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            self._tar.add(f"{key}.json", text.encode())
+        return {
+            camera: Placement(
+                offset_T=np.array(offsets[camera], np.int64),
+                length_T=np.array([len(picture.jpeg) for picture in episode.cameras[camera]], np.int32),
+            )
+            for camera in cameras
+        }
+
+    def finish(self) -> Shard | None:
+        """Write the Parquet and name the shard by its content; None where no episode came."""
+        tar_digest = self._tar.finish()
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        self._stream.close()
+        if not self._tables:
+            return None
+        _write_parquet(self._tables, self._parquet_path)
+        digest = shard_digest(tar_digest, file_digest(self._parquet_path))
+        return Shard(digest=digest, tar=self._tar_path, parquet=self._parquet_path, rows=tuple(self._rows))
+
+
+def shard_digest(tar_digest: bytes, parquet_digest: bytes) -> str:
+    """The name of a shard whose two files have these digests."""
+    return digest_bytes(tar_digest, parquet_digest)
+
+
+def file_digest(path: Path) -> bytes:
+    """The digest of a file's bytes."""
+    hasher = new_digest()
+    with path.open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            hasher.update(piece)
+    return hasher.digest()
+
+
+def _write_parquet(tables: list[pa.Table], path: Path) -> None:
+    schema = pa.unify_schemas([table.schema for table in tables]).with_metadata(
+        {"robomix_format_version": str(FORMAT_VERSION)}
+    )
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["episode_id"]) as writer:
+        for table in tables:
+            absent = {field.name: pa.nulls(table.num_rows, field.type) for field in schema}
+            full = pa.table({name: table[name] if name in table.schema.names else absent[name] for name in absent})
+            writer.write_table(full.cast(schema), row_group_size=table.num_rows)
+
+
+def _episode_columns(episode: Episode) -> dict[str, Any]:
+    """The catalogue columns that the episode itself knows."""
+    origin = episode.provenance
+    steps = episode.num_frames
+    duration_s = float(episode.timestamp_T[-1] - episode.timestamp_T[0]) if steps else 0.0
+    columns = {
+        "episode_id": episode.episode_id,
+        "source": episode.source,
+        "embodiment": episode.embodiment.name,
+        "embodiment_table": episode.embodiment.digest,
+        "action_spaces": list(episode.action_spaces),
+        "task": episode.task,
+        "instructions": [instruction.text for instruction in episode.instructions],
+        "scene": episode.scene,
+        "operator": episode.operator,
+        "recorded_at": episode.recorded_at,
+        "success": episode.success,
+        "is_simulated": episode.is_simulated,
+        "num_frames": steps,
+        "rate_hz": (steps - 1) / duration_s if duration_s > 0 else episode.embodiment.rate_hz,
+        "duration_s": duration_s,
+        "cameras": sorted(episode.cameras),
+        "camera_bytes": [
+            {"camera": camera, "value": sum(len(picture.jpeg) for picture in pictures)}
+            for camera, pictures in sorted(episode.cameras.items())
+        ],
+        "absent_cameras": _pairs("camera", episode.absent_cameras),
+        "not_stored": _pairs("stream", episode.not_stored),
+        "licence": episode.licence,
+        "consent": episode.consent,
+        "moments": moments(episode.signals),
+        "raw_uri": origin.raw_uri,
+        "record_index": origin.record_index,
+        "byte_start": origin.byte_start,
+        "byte_stop": origin.byte_stop,
+        "adapter": origin.adapter,
+        "adapter_version": origin.adapter_version,
+        "notes": list(origin.notes),
+        "format_version": FORMAT_VERSION,
+    }
+    assert columns.keys() <= set(EPISODES.names)
+    return columns
+
+
+def _pairs(name: str, values: Any) -> list[dict[str, Any]]:
+    return [{name: key, "value": value} for key, value in sorted(values.items())]
+
+
+def tar_samples(tar: Any) -> Iterator[tuple[str, dict[str, tuple[int, int]]]]:
+    """The samples of an open `tarfile.TarFile`: key → {extension: (data offset, length)}, in file order."""
+    key, members = "", dict[str, tuple[int, int]]()
+    for member in tar:
+        found, _, extension = member.name.partition(".")
+        if found != key and members:
+            yield key, members
+            members = {}
+        key = found
+        members[extension] = (member.offset_data, member.size)
+    if members:
+        yield key, members
