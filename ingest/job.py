@@ -128,7 +128,7 @@ def ingest(request: Request, *, lake_uri: str, progress: Progress | None = None)
         ingest_run=plan.plan_id,
     )
     fresh = _run(lake, job, plan, progress=progress or (lambda *_: None))
-    return _account(lake, prepared, plan.plan_id, fresh)
+    return _account(lake, prepared, ingest_run=plan.plan_id, fresh=fresh)
 
 
 def _run(lake: Lake, job: Job, plan: Plan, *, progress: Progress) -> dict[str, Outcome]:
@@ -203,7 +203,7 @@ def start_ray() -> None:
     )
 
 
-def _account(lake: Lake, prepared: Prepared, ingest_run: str, fresh: dict[str, Outcome]) -> Report:
+def _account(lake: Lake, prepared: Prepared, *, ingest_run: str, fresh: dict[str, Outcome]) -> Report:
     """Give every discovered record its one outcome, from this run's commits and from what was in the lake before."""
     keys = [source_key(prepared.location, record) for record in prepared.discovery.records]
     ours = (pl.col("source") == prepared.source) & (pl.col("conversion") == prepared.conversion)

@@ -62,14 +62,14 @@ def make_plan(lake: Lake, location: Location, discovery: Discovery, *, source: s
     plan_id = digest_json([source, location.uri, conversion, keys])[:16]
     file = f"plans/{plan_id}.json"
     if not lake.exists(file):
-        known = _known(lake, source, conversion) & set(keys)
+        known = known_keys(lake, source, conversion) & set(keys)
         todo = [(record, key) for record, key in zip(discovery.records, keys, strict=True) if key not in known]
         plan = Plan(plan_id=plan_id, bundles=_cut(plan_id, todo), known=tuple(sorted(known)))
         lake.write(file, canonical_json(asdict(plan)))
     return _parse(json.loads(lake.read(file)))
 
 
-def _known(lake: Lake, source: str, conversion: str) -> set[str]:
+def known_keys(lake: Lake, source: str, conversion: str) -> set[str]:
     """source_key of every record of this source that was committed or quarantined by this conversion."""
     ours = (pl.col("source") == source) & (pl.col("conversion") == conversion)
     tables = (lake.scan(name).filter(ours).select("source_key") for name in ("episodes", "quarantine"))

@@ -88,11 +88,13 @@ class _ShardCheck:
                 for row in episodes:
                     place = f"episode {row['episode_id']}"
                     table = file.read_row_group(row["row_group"])
-                    yield from (f"{place}: {problem}" for problem in self._episode(row, table, samples, stream))
+                    yield from (
+                        f"{place}: {problem}" for problem in self._episode(row, table, samples=samples, stream=stream)
+                    )
                 if sum(len(sample) for sample in samples.values()) == 0:
                     yield "the tar is empty"
 
-    def _episode(self, row: Row, table: pa.Table, samples: dict[str, Any], stream: Any) -> Iterator[str]:
+    def _episode(self, row: Row, table: pa.Table, *, samples: dict[str, Any], stream: Any) -> Iterator[str]:
         if table.num_rows != row["num_frames"]:
             yield f"{table.num_rows} Parquet rows, the catalogue says {row['num_frames']}"
         if set(table["episode_id"].to_pylist()) != {row["episode_id"]}:
@@ -110,9 +112,9 @@ class _ShardCheck:
             if sample is None:
                 yield f"frame {frame} has no sample {key} in the tar"
                 continue
-            yield from (f"frame {frame}: {problem}" for problem in self._frame(row, line, sample, stream))
+            yield from (f"frame {frame}: {problem}" for problem in self._frame(row, line, sample=sample, stream=stream))
 
-    def _frame(self, row: Row, line: Row, sample: dict[str, tuple[int, int]], stream: Any) -> Iterator[str]:
+    def _frame(self, row: Row, line: Row, *, sample: dict[str, tuple[int, int]], stream: Any) -> Iterator[str]:
         wanted = {"json"} | {f"{camera}.jpg" for camera in row["cameras"]}
         if sample.keys() != wanted:
             yield f"the tar holds {sorted(sample)}, expected {sorted(wanted)}"
