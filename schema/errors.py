@@ -32,9 +32,9 @@ class EpisodeError(RobomixError):
         super().__init__(message)
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type["EpisodeError"], tuple[str, str]]:
-        """Let the error cross process borders with both its arguments."""
-        return type(self), (self.reason, str(self))
+    def __reduce__(self) -> tuple[type["EpisodeError"], tuple[str, str], dict[str, object]]:
+        """Let the error cross process borders with both its arguments and its notes."""
+        return type(self), (self.reason, str(self)), self.__dict__
 
 
 def problems(kind: type[RobomixError], title: str, lines: Iterable[str]) -> RobomixError | None:
