@@ -42,7 +42,8 @@ _SEMANTIC: dict[tuple[str, str], tuple[int, int]] = {
     ("right", "joints"): (7, 7),
     ("left", "gripper"): (14, 1),
     ("right", "gripper"): (15, 1),
-    ("base", "velocity"): (16, 3),
+    ("base", "velocity"): (16, 2),
+    ("base", "turning"): (18, 1),
     ("torso", "height"): (19, 1),
     ("left", "xyz"): (20, 3),
     ("left", "rotation"): (23, 3),
@@ -112,7 +113,7 @@ def _semantic_places(dimensions: Sequence[Dimension]) -> list[int]:
     used: dict[tuple[str, str], int] = {}
     places = []
     for dimension in dimensions:
-        key = (dimension.signal.part, _KIND.get(dimension.signal.quantity, dimension.signal.quantity))
+        key = (dimension.signal.part, _kind(dimension))
         first, count = _SEMANTIC.get(key, (0, 0))
         index = used.get(key, 0)
         if index >= count:
@@ -124,3 +125,11 @@ def _semantic_places(dimensions: Sequence[Dimension]) -> list[int]:
         places.append(first + index)
         used[key] = index + 1
     return places
+
+
+def _kind(dimension: Dimension) -> str:
+    """What a dimension shares its slots with; a base's turning is apart, so that it never meets another's sideways."""
+    quantity = dimension.signal.quantity
+    if quantity == "base_velocity" and dimension.unit == "rad/s":
+        return "turning"
+    return _KIND.get(quantity, quantity)

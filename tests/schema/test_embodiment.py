@@ -1,5 +1,7 @@
 """Embodiment tables: the built-in ones parse, a wrong one says everything that is wrong with it."""
 
+from pathlib import Path
+
 import pytest
 
 from schema.embodiment import builtin_embodiments, load_embodiment, parse_embodiment
@@ -294,3 +296,15 @@ def test_the_digest_follows_every_fact_and_no_formatting():
     assert parse_embodiment("# a comment\n" + TABLE, where="b").digest == digest
     assert parse_embodiment(table_with(("rate_hz = 10", "rate_hz = 11")), where="c").digest != digest
     assert parse_embodiment(table_with(("1.0], [", "1.5], [")), where="d").digest != digest
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_documentation_states_the_sizes_of_every_robot(name):
+    robot = load_embodiment(name)
+    space = robot.action_space()
+    widths = [len(robot.dimensions(signals)) for signals in (space.state, space.action)]
+    cells = [f"`{name}`", robot.title, *widths, len(robot.cameras), f"{robot.rate_hz:g}", f"`{space.name}`"]
+
+    page = (Path(__file__).parents[2] / "docs" / "embodiments.md").read_text(encoding="utf-8")
+
+    assert f"| {' | '.join(map(str, cells))} |" in page

@@ -131,7 +131,7 @@ def test_pi_layout_moves_base_and_torso_behind_arms_that_reach_over_them():
         ("ur5e", "action", (*LEFT_ARM, 14)),
         ("franka", "action", (0, 1, 2, 3, 4, 5, 6, 14)),
         ("bimanual_trossen", "action", (*LEFT_ARM, 14, *RIGHT_ARM, 15)),
-        ("mobile_trossen", "action", (*LEFT_ARM, 14, *RIGHT_ARM, 15, 16, 17)),
+        ("mobile_trossen", "action", (*LEFT_ARM, 14, *RIGHT_ARM, 15, 16, 18)),
         ("mobile_fibocom", "action", (*LEFT_ARM, 14, *RIGHT_ARM, 15, 16, 17, 18)),
         ("widowx", "state", (20, 21, 22, 23, 24, 25, 14)),
         ("dobot_cr5", "action", (*LEFT_ARM, 14)),
@@ -139,6 +139,14 @@ def test_pi_layout_moves_base_and_torso_behind_arms_that_reach_over_them():
 )
 def test_semantic_layout_gives_each_quantity_its_own_slot(name, role, expected):
     assert slots(dimensions(name, role), "semantic").places == expected
+
+
+def test_a_base_turns_in_one_semantic_slot_whether_or_not_it_moves_sideways():
+    yaw = [
+        slots(every, "semantic").places[[dimension.name for dimension in every].index("action.base_velocity.yaw")]
+        for every in (dimensions("mobile_trossen", "action"), dimensions("mobile_fibocom", "action"))
+    ]
+    assert yaw == [18, 18]
 
 
 def test_semantic_layout_reaches_every_one_of_its_32_slots():
@@ -153,7 +161,7 @@ def test_semantic_layout_reaches_every_one_of_its_32_slots():
                 ("eef_angular_velocity", "rad/s", 3),
             )
         ),
-        ("action.base", "base", "base_velocity", "m/s", 3),
+        ("action.base", "base", "base_velocity", ["m/s", "m/s", "rad/s"], 3),
         ("action.torso", "torso", "torso_height", "m", 1),
     )
     places = slots(robot.dimensions(robot.action_space().action), "semantic").places
