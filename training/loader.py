@@ -1,0 +1,158 @@
+"""The loader: lock → batches, at about the speed of JPEG decoding. `position` is the whole of its state.
+
+Which sample stands at a position is `curation.order`'s; here threads decode its pictures straight into a ring of
+reused padded batches (simplejpeg releases the GIL) and gather its numbers from Arrow. No torch inside, so that it
+feeds a plain loop, Ray Train and numpy alike.
+"""
+# Legend: B samples of this rank, P positions, T frames, H steps of a chunk, W padded width.
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from curation.lock import Lock
+from curation.order import rank_positions
+from schema.errors import ConfigError, problems
+from schema.lake import Lake
+from training.batch import Batch
+from training.filler import Filler, Sample
+from training.shard_cache import ShardCache
+
+_AHEAD = 2
+"""Batches in the making beyond the one that is waited for."""
+_ORDER_CALL = 4096
+"""Positions per call of the order: fewer cost more each."""
+
+
+class Loader:
+    """Batches of one rank, from a position on, without end.
+
+    All ranks of a world read one global sequence: step t covers positions [t·G, (t+1)·G) for the global batch
+    G = batch_size × world_size, and which of them are this rank's is `curation.order.rank_positions`. A batch's
+    arrays are reused: they hold until the next batch is asked for.
+    """
+
+    def __init__(
+        self,
+        lock: Lock,
+        *,
+        batch_size: int,
+        rank: int = 0,
+        world_size: int = 1,
+        position: int = 0,
+        threads: int = 2,
+        lake: str | None = None,
+        cache_bytes: int = 2 * 2**30,
+    ) -> None:
+        """Open a lock for reading.
+
+        Args:
+            lock: What to read.
+            batch_size: B, samples per batch of this rank.
+            rank: This reader's number, from 0.
+            world_size: How many readers share the sequence.
+            position: Where to begin: a multiple of batch_size × world_size, such as `position` of an earlier one.
+            threads: Decoding threads; 0 decodes where the batch is asked for.
+            lake: The lake's URI, where it has moved since it was locked.
+            cache_bytes: At most so much of a remote lake's pictures is kept in memory.
+        """
+        _check(batch_size=batch_size, rank=rank, world_size=world_size, position=position, threads=threads)
+        self.lock, self.batch_size, self.rank, self.world_size = lock, batch_size, rank, world_size
+        self.position = position
+        """The global position of the next batch; give it to a new loader to go on here."""
+        self._filler = Filler(lock, ShardCache(Lake(lake or lock.lake), cache_bytes=cache_bytes))
+        self._order, self._runs = lock.order(), lock.run_index()
+        self._planned: deque[list[Sample]] = deque()
+        self._pending: deque[tuple[Batch, list[Future[None]]]] = deque()
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="robomix-loader") if threads else None
+        self._ring = [self._empty() for _ in range(_AHEAD + 2)]
+        self._turn = 0
+        self._ahead = position
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        """The next batch of this rank; SchemaError that names shard and sample where its bytes are gone or broken."""
+        while len(self._pending) <= (_AHEAD if self._pool else 0):
+            self._pending.append(self._begin())
+        batch, parts = self._pending.popleft()
+        for part in parts:
+            part.result()
+        self.position += self.batch_size * self.world_size
+        return batch
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the threads."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    # ── what comes next ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _begin(self) -> tuple[Batch, list[Future[None]]]:
+        """Start to fill the next free batch of the ring."""
+        if not self._planned:
+            self._plan()
+        samples = self._planned.popleft()
+        batch = self._ring[self._turn % len(self._ring)]
+        self._turn += 1
+        if self._pool is None:
+            self._filler.fill(batch, samples)
+            return batch, []
+        parts = [samples[start :: self._threads] for start in range(self._threads)]
+        return batch, [self._pool.submit(self._filler.fill, batch, part) for part in parts if part]
+
+    def _plan(self) -> None:
+        """Ask the order for the samples of the next batches."""
+        global_batch = self.batch_size * self.world_size
+        stop = self._ahead + global_batch * max(1, _ORDER_CALL // self.batch_size)
+        positions = rank_positions(self._ahead, stop, rank=self.rank, world_size=self.world_size)
+        self._ahead = stop
+        found = self._order.samples(positions)
+        runs, offsets = self._runs.locate(found.component, found.frame)
+        frames = self._filler.runs.start_R[runs] + offsets
+        rows = zip(runs.tolist(), frames.tolist(), found.component.tolist(), positions.tolist(), strict=True)
+        samples = [
+            Sample(row=number % self.batch_size, run=run, frame=frame, component=component, position=position)
+            for number, (run, frame, component, position) in enumerate(rows)
+        ]
+        self._planned.extend(
+            samples[start : start + self.batch_size] for start in range(0, len(samples), self.batch_size)
+        )
+
+    def _empty(self) -> Batch:
+        return Batch.empty(
+            self.batch_size,
+            num_cameras=len(self.lock.cameras),
+            image_size=self.lock.image_size,
+            width=self.lock.width,
+            steps=self.lock.chunk_steps,
+        )
+
+
+def _check(*, batch_size: int, rank: int, world_size: int, position: int, threads: int) -> None:
+    """Raise one ConfigError that lists every word that does not fit."""
+    global_batch = max(1, batch_size * world_size)
+    lines = []
+    if batch_size < 1:
+        lines.append(f"batch_size is {batch_size}, expected at least 1")
+    if not 0 <= rank < world_size:
+        lines.append(f"rank {rank} of world_size {world_size}: expected 0 ≤ rank < world_size")
+    if position < 0 or position % global_batch:
+        lines.append(f"position is {position}, expected a multiple of batch_size × world_size = {global_batch}")
+    if threads < 0:
+        lines.append(f"threads is {threads}, expected 0 or more")
+    error = problems(ConfigError, "no loader can be made of these numbers:", lines)
+    if error is not None:
+        raise error
