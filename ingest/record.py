@@ -18,6 +18,9 @@ from ingest.location import Location
 from schema.episode import Instruction, Numbers
 from schema.picture import Pixels
 
+STORED_PICTURE_BYTES = 16_000
+"""A guess at what one stored picture takes, for formats that must size a record before decoding it."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:

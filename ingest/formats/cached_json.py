@@ -1,0 +1,47 @@
+"""Small metadata files of a source, parsed once per process and file version, not once per episode."""
+
+import json
+from functools import lru_cache
+from typing import Any
+
+import fsspec
+
+from ingest.location import FileStamp, Location
+from schema.errors import SourceError
+
+
+def read_json(location: Location, file: str) -> Any:
+    """The file's JSON value, not to be changed; SourceError where it is none."""
+    return _json(location.file_uri(file), location.files[file])
+
+
+def read_json_lines(location: Location, file: str) -> list[Any]:
+    """One JSON value for each line, not to be changed; SourceError names the line that is none."""
+    return _json_lines(location.file_uri(file), location.files[file])
+
+
+@lru_cache(maxsize=64)
+def _json(uri: str, version: FileStamp) -> Any:  # noqa: ARG001 - part of the cache's key
+    try:
+        return json.loads(_text(uri))
+    except ValueError as error:
+        raise SourceError(f"not valid JSON: {error}; mend or fetch again {uri}") from error
+
+
+@lru_cache(maxsize=16)
+def _json_lines(uri: str, version: FileStamp) -> list[Any]:  # noqa: ARG001 - part of the cache's key
+    values = []
+    for number, line in enumerate(_text(uri).splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            values.append(json.loads(line))
+        except ValueError as error:
+            raise SourceError(f"line {number} is not valid JSON: {error}; mend or fetch again {uri}") from error
+    return values
+
+
+def _text(uri: str) -> str:
+    fs, path = fsspec.core.url_to_fs(uri)
+    content: bytes = fs.cat_file(path)
+    return content.decode("utf-8")

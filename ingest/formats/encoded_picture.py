@@ -1,0 +1,33 @@
+"""Pictures as logs keep them: JPEG bytes pass on untouched, anything else (PNG …) is decoded to RGB."""
+
+from collections.abc import Iterable, Iterator
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from schema.errors import EpisodeError
+from schema.picture import Pixels
+
+_JPEG_MAGIC = b"\xff\xd8\xff"
+
+
+def jpeg_or_pixels(encoded: bytes) -> Pixels | bytes:
+    """JPEG bytes as they are, or uint8 `[H, W, 3]` RGB; EpisodeError "bad_picture" where it is no picture.
+
+    Transparency is dropped and grey becomes RGB.
+    """
+    if encoded.startswith(_JPEG_MAGIC):
+        return encoded
+    try:
+        with Image.open(BytesIO(encoded)) as image:
+            return np.asarray(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:  # Pillow's PNG reader raises them all
+        raise EpisodeError(
+            "bad_picture", f"found {len(encoded)} bytes that cannot be decoded, expected a JPEG or PNG: {error}"
+        ) from error
+
+
+def each_picture(encoded: Iterable[bytes]) -> Iterator[Pixels | bytes]:
+    """`jpeg_or_pixels` of each, one at a time."""
+    return map(jpeg_or_pixels, encoded)

@@ -1,0 +1,223 @@
+"""LeRobot v2.0 and v2.1: one Parquet file per episode, one video file per episode and camera.
+
+`discover` goes by meta/episodes.jsonl and by what meta/info.json promises; what the dataset says of itself is in
+`lerobot_meta`.
+"""
+# Legend: T rows.
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ingest.formats.columns import is_numeric, numbers_of, open_parquet, pictures_of
+from ingest.formats.encoded_picture import each_picture
+from ingest.formats.lerobot_meta import INFO, Meta
+from ingest.formats.segments import instruction_segments
+from ingest.formats.video import frames_of
+from ingest.location import Location
+from ingest.record import STORED_PICTURE_BYTES, Discovery, Problem, RawEpisode, Record
+from schema.digest import new_digest
+from schema.episode import Instruction, Numbers
+from schema.errors import EpisodeError, SourceError
+from schema.picture import Pixels
+
+NAME = "lerobot"
+VERSION = 1
+
+_TEXT_COLUMNS = ("task_description", "language_instruction", "coarse_action")
+"""Annotation columns that hold the index of an instruction; others hold verdicts such as "valid"."""
+
+
+def discover(location: Location) -> Discovery | None:
+    """The episodes of every dataset at or below; None where there is no meta/info.json."""
+    roots = [file.removesuffix(INFO) for file in location.files if f"/{file}".endswith(f"/{INFO}")]
+    metas = [Meta.of(location, root) for root in roots]
+    if not metas:
+        return None
+    robots = sorted({str(meta.info.get("robot_type")) for meta in metas})
+    if len(robots) > 1:
+        raise SourceError(
+            f"found LeRobot datasets of {len(robots)} robots ({', '.join(robots)}), expected one source at a time: "
+            f"point at one of their folders below {location.uri}"
+        )
+    records: list[Record] = []
+    notes: list[str] = []
+    for meta in metas:
+        taken, odd = _records(location, meta, first_index=len(records))
+        records += taken
+        notes += odd
+    info = metas[0].info
+    return Discovery(
+        format=NAME,
+        name=location.name if len(metas) > 1 else (metas[0].root.rstrip("/").rpartition("/")[2] or location.name),
+        robot=info.get("robot_type"),
+        rate_hz=metas[0].rate_hz,
+        records=tuple(records),
+        fields=metas[0].fields(),
+        cameras=metas[0].cameras(),
+        notes=tuple(notes),
+        licence=info.get("license"),
+    )
+
+
+def _records(location: Location, meta: Meta, *, first_index: int) -> tuple[list[Record], list[str]]:
+    listed, promised = meta.episodes(location), int(meta.info["total_episodes"])
+    episodes = sorted({*listed, *range(promised)})
+    records = [
+        _record(location, meta, index=first_index + i, episode=episode, row=listed.get(episode))
+        for i, episode in enumerate(episodes)
+    ]
+    notes = []
+    if len(listed) != promised:
+        notes.append(f"info.json promises {promised} episodes, episodes.jsonl lists {len(listed)}")
+    expected = {file for record in records for file in record.files}
+    ignored = [
+        f for f in location.files if f.startswith(meta.root) and f not in expected and f.endswith((".parquet", ".mp4"))
+    ]
+    if ignored:
+        notes.append(
+            f"{len(ignored)} data or video files belong to no listed episode and are not taken: {ignored[0]} …"
+        )
+    empty = [key for key in meta.video_keys() if not any(meta.video_file(e, key) in location.files for e in episodes)]
+    notes += [f"the feature {key!r} has no video of any episode" for key in empty]
+    return records, notes
+
+
+def _record(location: Location, meta: Meta, *, index: int, episode: int, row: Mapping[str, Any] | None) -> Record:
+    data = meta.data_file(episode)
+    length = int(row["length"]) if row and "length" in row else None
+    problem = None
+    if data not in location.files:
+        problem = Problem(
+            reason="missing_data",
+            message=f"episode {episode} has no Parquet file, expected {location.file_uri(data)}; fetch it",
+        )
+    elif row is None:
+        problem = Problem(
+            reason="unlisted_episode",
+            message=f"episode {episode} is promised by info.json and has data, but is not in episodes.jsonl: "
+            f"list it there or fetch the file again: {location.file_uri(data)}",
+        )
+    cameras = len(meta.cameras())
+    return Record(
+        index=index,
+        files=(data, *(meta.video_file(episode, key) for key in meta.video_keys())),
+        num_frames=length,
+        stored_bytes=(length or 0) * cameras * STORED_PICTURE_BYTES,
+        problem=problem,
+        meta={"root": meta.root, "episode": episode, "tasks": list((row or {}).get("tasks") or [])}
+        | ({"success": bool(row["success"])} if row and row.get("success") is not None else {}),
+    )
+
+
+def read(location: Location, record: Record) -> RawEpisode:
+    """One episode; EpisodeError where its Parquet file is missing or broken. A missing video is `absent`."""
+    if record.problem is not None:
+        raise EpisodeError(record.problem.reason, record.problem.message)
+    meta, episode = Meta.of(location, str(record.meta["root"])), int(record.meta["episode"])
+    file = record.files[0]
+    content = location.read_bytes(file)
+    open_file = partial(open_parquet, content, file=location.file_uri(file))
+    columns, skipped = _columns(open_file, meta)
+    rows = open_file().metadata.num_rows
+    videos = _videos(location, meta, episode)
+    instructions, notes = _instructions(columns, meta.tasks(location), told=record.meta["tasks"], rows=rows)
+    if record.num_frames not in {None, rows}:
+        notes.append(f"episodes.jsonl says {record.num_frames} frames, the data has {rows}")
+    pictures: dict[str, Iterable[Pixels | bytes]] = {
+        key: frames_of(video, expected=rows, file=location.file_uri(meta.video_file(episode, key)))
+        for key, video in videos.items()
+    }
+    for key in meta.image_keys():
+        fetch = partial(_fetch, location, meta.root)
+        pictures[key] = each_picture(pictures_of(open_file, name=key, fetch=fetch))
+    absent = {
+        key: _missing_video(location, meta.video_file(episode, key), key=key)
+        for key in meta.video_keys()
+        if key not in videos
+    }
+    return RawEpisode(
+        digest=_digest(content, videos, instructions),
+        fields=columns,
+        pictures=pictures,
+        absent=absent,
+        timestamp_T=_timestamps(columns),
+        rate_hz=meta.rate_hz,
+        task=instructions[0].text if instructions else None,
+        instructions=instructions,
+        not_stored=dict.fromkeys((*skipped, *meta.video_keys(is_depth=True)), rows),
+        notes=tuple(notes),
+        success=record.meta.get("success"),
+        is_simulated=meta.info.get("simulated"),
+    )
+
+
+def _columns(open_file: Callable[[], pq.ParquetFile], meta: Meta) -> tuple[dict[str, Numbers], list[str]]:
+    """Numeric columns by name, and the names of the ones that are neither numbers nor pictures."""
+    parquet = open_file()
+    schema = parquet.schema_arrow
+    numeric = [name for name in schema.names if is_numeric(schema.field(name).type)]
+    try:
+        table = parquet.read(columns=numeric)
+    except (pa.ArrowException, OSError) as error:
+        raise EpisodeError("unreadable_parquet", f"its columns cannot be read: {error}") from error
+    columns = {}
+    for name in numeric:
+        shape = tuple(int(size) for size in meta.features.get(name, {}).get("shape") or ())
+        columns[name] = numbers_of(table[name], name=name, shape=shape)
+    return columns, [name for name in schema.names if name not in {*numeric, *meta.image_keys()}]
+
+
+def _videos(location: Location, meta: Meta, episode: int) -> dict[str, bytes]:
+    """The videos that are there, whole: they are digested as well as decoded."""
+    files = {key: meta.video_file(episode, key) for key in sorted(meta.video_keys())}
+    return {key: location.read_bytes(file) for key, file in files.items() if file in location.files}
+
+
+def _missing_video(location: Location, file: str, *, key: str) -> Problem:
+    uri = location.file_uri(file)
+    return Problem(reason="missing_video", message=f"found no video of {key!r}, expected {uri}; fetch it")
+
+
+def _fetch(location: Location, root: str, path: str) -> bytes:
+    try:
+        return location.read_bytes(root + path)
+    except FileNotFoundError as error:
+        raise EpisodeError(
+            "missing_picture", f"no picture there: {location.file_uri(root + path)}; fetch it"
+        ) from error
+
+
+def _timestamps(columns: Mapping[str, Numbers]) -> np.ndarray[tuple[int], np.dtype[np.float64]] | None:
+    if "timestamp" not in columns:
+        return None
+    return columns["timestamp"].astype(np.float64).reshape(-1)
+
+
+def _instructions(
+    columns: Mapping[str, Numbers], tasks: Mapping[int, str], *, told: Sequence[str], rows: int
+) -> tuple[tuple[Instruction, ...], list[str]]:
+    """What each row's task index says, and what is odd about it; the episode's first listed task where none does."""
+    named = [name for name in columns if name.startswith("annotation.") and name.endswith(_TEXT_COLUMNS)]
+    for name in [*named, "task_index"]:
+        if name in columns and tasks:
+            indices = columns[name].reshape(rows, -1)[:, 0] if rows else columns[name]
+            segments = instruction_segments([tasks.get(int(index), "") for index in indices])
+            if segments:
+                odd = sorted({s.text for s in segments} - {text.strip() for text in told})
+                note = f"tasks.jsonl calls the task {odd} by {name!r}, episodes.jsonl {list(told)}: the former is taken"
+                return segments, [note] if odd and told else []
+    return instruction_segments(list(told[:1]) * rows), []
+
+
+def _digest(data: bytes, videos: Mapping[str, bytes], instructions: Iterable[Instruction]) -> str:
+    hasher = new_digest()
+    for part in (data, *(videos[key] for key in sorted(videos))):
+        hasher.update(part)
+    for instruction in instructions:
+        hasher.update(instruction.text.encode())
+    return hasher.hexdigest()

@@ -1,0 +1,130 @@
+"""LeRobot's `meta/` folder (v2.0, v2.1): what the dataset says of itself, its features and its episodes."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ingest.formats.cached_json import read_json, read_json_lines
+from ingest.location import Location
+from ingest.record import SourceField
+from schema.errors import SourceError
+
+INFO = "meta/info.json"
+VERSIONS = ("v2.0", "v2.1")
+BOOKKEEPING = frozenset({"timestamp", "frame_index", "episode_index", "index", "task_index"})
+_CHUNK = 1000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Meta:
+    """One dataset's folder inside a location, with its info.json."""
+
+    root: str
+    """The folder that holds `meta/`, with a slash at the end, or nothing."""
+    info: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, location: Location, root: str) -> "Meta":
+        """The dataset at `root`; SourceError where its version is not one that we read or a key is missing."""
+        info = read_json(location, root + INFO)
+        version = str(info.get("codebase_version"))
+        where = location.file_uri(root + INFO)
+        if version not in VERSIONS:
+            raise SourceError(
+                f"found LeRobot {version}, expected {' or '.join(VERSIONS)}: convert the dataset at {where}"
+            )
+        missing = [key for key in ("fps", "features", "data_path", "total_episodes") if key not in info]
+        if missing:
+            raise SourceError(f"info.json lacks {', '.join(missing)}, expected what LeRobot {version} writes: {where}")
+        return cls(root=root, info=info)
+
+    @property
+    def rate_hz(self) -> float:
+        """Frames per second."""
+        return float(self.info["fps"])
+
+    @property
+    def features(self) -> Mapping[str, Mapping[str, Any]]:
+        """Every feature by key."""
+        features: Mapping[str, Mapping[str, Any]] = self.info["features"]
+        return features
+
+    def data_file(self, episode: int) -> str:
+        """The Parquet file of an episode."""
+        return self._file(self.info["data_path"], episode)
+
+    def video_file(self, episode: int, key: str) -> str:
+        """The video of an episode's camera."""
+        return self._file(self.info["video_path"], episode, video_key=key)
+
+    def _file(self, template: str, episode: int, **words: str) -> str:
+        chunk = episode // int(self.info.get("chunks_size") or _CHUNK)
+        return self.root + template.format(episode_chunk=chunk, episode_index=episode, **words)
+
+    def video_keys(self, *, is_depth: bool = False) -> tuple[str, ...]:
+        """Features kept as video files, colour or depth."""
+        return tuple(
+            key
+            for key, feature in self.features.items()
+            if feature.get("dtype") == "video" and _is_depth(feature) == is_depth
+        )
+
+    def image_keys(self) -> tuple[str, ...]:
+        """Features kept as pictures in the Parquet file."""
+        return tuple(key for key, feature in self.features.items() if feature.get("dtype") == "image")
+
+    def fields(self) -> tuple[SourceField, ...]:
+        """The numeric features, bookkeeping left out."""
+        return tuple(
+            SourceField(path=key, dtype=str(item["dtype"]), shape=_shape(item), names=_names(item.get("names")))
+            for key, item in self.features.items()
+            if item.get("dtype") not in {"video", "image", "string"} and key not in BOOKKEEPING
+        )
+
+    def cameras(self) -> tuple[SourceField, ...]:
+        """The colour picture features."""
+        keys = {*self.video_keys(), *self.image_keys()}
+        return tuple(
+            SourceField(path=key, dtype="uint8", shape=_shape(item))
+            for key, item in self.features.items()
+            if key in keys
+        )
+
+    def episodes(self, location: Location) -> dict[int, Mapping[str, Any]]:
+        """The rows of episodes.jsonl by episode index; SourceError where the file is missing."""
+        file = f"{self.root}meta/episodes.jsonl"
+        if file not in location.files:
+            raise SourceError(f"found no meta/episodes.jsonl, expected it beside info.json: {location.file_uri(file)}")
+        return {int(row["episode_index"]): row for row in read_json_lines(location, file)}
+
+    def tasks(self, location: Location) -> dict[int, str]:
+        """The text of each task index; empty where the dataset has no tasks.jsonl."""
+        file = f"{self.root}meta/tasks.jsonl"
+        if file not in location.files:
+            return {}
+        return {int(row["task_index"]): str(row["task"]) for row in read_json_lines(location, file)}
+
+
+def _is_depth(feature: Mapping[str, Any]) -> bool:
+    told = {**(feature.get("video_info") or {}), **(feature.get("info") or {})}
+    return bool(told.get("video.is_depth_map") or told.get("is_depth_map"))
+
+
+def _shape(feature: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(int(size) for size in feature.get("shape") or ())
+
+
+def _names(names: Any) -> tuple[str, ...]:
+    """Names of dimensions, of the list, list of lists or mapping of lists that LeRobot's writers make."""
+    return tuple(_leaves(names))
+
+
+def _leaves(names: Any) -> Iterator[str]:
+    if isinstance(names, str):
+        yield names
+    elif isinstance(names, Mapping):
+        for value in names.values():
+            yield from _leaves(value)
+    elif isinstance(names, list):
+        for value in names:
+            yield from _leaves(value)

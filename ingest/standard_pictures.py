@@ -1,0 +1,96 @@
+"""A raw episode's cameras under the embodiment's names, each picture as the lake stores it, one at a time in memory.
+
+A camera that the robot has and the episode lacks is recorded with its reason, or is the episode's error where the
+binding requires it. One that is black in every frame has seen nothing: it counts as absent.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ingest.record import RawEpisode
+from schema.embodiment import Embodiment, SourceBinding
+from schema.episode import Picture
+from schema.errors import EpisodeError
+from schema.picture import ImageSettings, Pixels, store
+
+BLACK_BELOW = 8
+"""A picture with no value as high as this is black; JPEG noise on black stays below."""
+
+
+@dataclass(kw_only=True, slots=True)
+class StoredCameras:
+    """What became of each camera."""
+
+    pictures: dict[str, tuple[Picture, ...]] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    not_stored: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def store_cameras(
+    raw: RawEpisode, *, embodiment: Embodiment, binding: SourceBinding, settings: ImageSettings, num_frames: int
+) -> StoredCameras:
+    """Every camera stored, absent or not stored; EpisodeError where a required one is missing or one is broken."""
+    stored = StoredCameras()
+    bound = {**binding.cameras, **binding.optional_cameras}
+    for camera in embodiment.cameras:
+        key = bound.get(camera.name)
+        if key is None:
+            stored.absent[camera.name] = "not_in_source"
+        elif key in raw.pictures:
+            _store_one(stored, camera.name, raw.pictures[key], key=key, settings=settings, num_frames=num_frames)
+        else:
+            stored.absent[camera.name] = _why_absent(
+                raw, camera.name, key=key, is_required=camera.name in binding.cameras
+            )
+    unclaimed = [key for key in raw.pictures if key not in bound.values()]
+    stored.not_stored |= dict.fromkeys(unclaimed, num_frames)
+    stored.notes += [problem.message for key, problem in raw.absent.items() if key not in bound.values()]
+    return stored
+
+
+def _why_absent(raw: RawEpisode, name: str, *, key: str, is_required: bool) -> str:
+    problem = raw.absent.get(key)
+    if is_required and problem is not None:
+        raise EpisodeError(problem.reason, problem.message)
+    if is_required:
+        raise EpisodeError(
+            "missing_camera",
+            f"camera {name!r} is bound to {key!r}, the log has {sorted(raw.pictures)}: correct the binding",
+        )
+    return problem.reason if problem else "not_in_log"
+
+
+def _store_one(
+    stored: StoredCameras,
+    name: str,
+    pictures: Iterable[Pixels | bytes],
+    *,
+    key: str,
+    settings: ImageSettings,
+    num_frames: int,
+) -> None:
+    """Store one camera's pictures; they must be as many as the frames."""
+    kept: list[Picture] = []
+    num_black, count = 0, 0
+    try:
+        for picture in pictures:
+            count += 1
+            if count <= num_frames:
+                jpeg, pixels = store(picture, settings)
+                kept.append(jpeg)
+                num_black += int(pixels.max()) < BLACK_BELOW
+    except EpisodeError as error:
+        raise EpisodeError(error.reason, f"camera {name!r} ({key}), picture {len(kept)}: {error}") from error
+    if count != num_frames:
+        raise EpisodeError(
+            "frame_count_mismatch",
+            f"camera {name!r} ({key}) has {count} pictures, expected {num_frames}, one per frame",
+        )
+    if num_black == num_frames:
+        stored.absent[name] = "black_camera"
+        stored.notes.append(f"camera {name!r} ({key}) is black in all {num_frames} frames: taken as absent")
+        return
+    if num_black:
+        stored.notes.append(f"camera {name!r} ({key}) is black in {num_black} of {num_frames} frames")
+    stored.pictures[name] = tuple(kept)
