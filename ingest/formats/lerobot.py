@@ -51,6 +51,7 @@ def discover(location: Location) -> Discovery | None:
         records += taken
         notes += odd
     info = metas[0].info
+    empty = {key for meta in metas for key in _without_videos(location, meta)}
     return Discovery(
         format=NAME,
         name=location.name if len(metas) > 1 else (metas[0].root.rstrip("/").rpartition("/")[2] or location.name),
@@ -58,7 +59,7 @@ def discover(location: Location) -> Discovery | None:
         rate_hz=metas[0].rate_hz,
         records=tuple(records),
         fields=metas[0].fields(),
-        cameras=metas[0].cameras(),
+        cameras=tuple(item for item in metas[0].cameras() if item.path not in empty),
         notes=tuple(notes),
         licence=info.get("license"),
     )
@@ -82,9 +83,15 @@ def _records(location: Location, meta: Meta, *, first_index: int) -> tuple[list[
         notes.append(
             f"{len(ignored)} data or video files belong to no listed episode and are not taken: {ignored[0]} …"
         )
-    empty = [key for key in meta.video_keys() if not any(meta.video_file(e, key) in location.files for e in episodes)]
-    notes += [f"the feature {key!r} has no video of any episode" for key in empty]
+    notes += [f"the feature {key!r} has no video of any episode" for key in _without_videos(location, meta)]
     return records, notes
+
+
+def _without_videos(location: Location, meta: Meta) -> list[str]:
+    episodes = meta.episodes(location)
+    return [
+        key for key in meta.video_keys() if not any(meta.video_file(item, key) in location.files for item in episodes)
+    ]
 
 
 def _record(location: Location, meta: Meta, *, index: int, episode: int, row: Mapping[str, Any] | None) -> Record:
@@ -201,17 +208,28 @@ def _timestamps(columns: Mapping[str, Numbers]) -> np.ndarray[tuple[int], np.dty
 def _instructions(
     columns: Mapping[str, Numbers], tasks: Mapping[int, str], *, told: Sequence[str], rows: int
 ) -> tuple[tuple[Instruction, ...], list[str]]:
-    """What each row's task index says, and what is odd about it; the episode's first listed task where none does."""
-    named = [name for name in columns if name.startswith("annotation.") and name.endswith(_TEXT_COLUMNS)]
-    for name in [*named, "task_index"]:
-        if name in columns and tasks:
-            indices = columns[name].reshape(rows, -1)[:, 0] if rows else columns[name]
-            segments = instruction_segments([tasks.get(int(index), "") for index in indices])
-            if segments:
-                odd = sorted({s.text for s in segments} - {text.strip() for text in told})
-                note = f"tasks.jsonl calls the task {odd} by {name!r}, episodes.jsonl {list(told)}: the former is taken"
-                return segments, [note] if odd and told else []
-    return instruction_segments(list(told[:1]) * rows), []
+    """The text of each row's task index, or the episode's first listed task; and what is odd about it.
+
+    Where the two disagree the listed text is taken: a cut or merged dataset with a renumbered tasks.jsonl points its
+    rows at other tasks, while episodes.jsonl spells the text out.
+    """
+    listed = instruction_segments(list(told[:1]) * rows)
+    for name in [*(name for name in columns if _is_text_index(name)), "task_index"]:
+        if name not in columns or not tasks:
+            continue
+        segments = instruction_segments([tasks.get(int(i), "") for i in columns[name].reshape(rows, -1)[:, 0]])
+        odd = sorted({segment.text for segment in segments} - {text.strip() for text in told})
+        if segments and not (odd and listed):
+            return segments, []
+        if segments:
+            return listed, [
+                f"tasks.jsonl by {name!r} says {odd}, episodes.jsonl says {list(told)}: the latter is taken"
+            ]
+    return listed, []
+
+
+def _is_text_index(name: str) -> bool:
+    return name.startswith("annotation.") and name.endswith(_TEXT_COLUMNS)
 
 
 def _digest(data: bytes, videos: Mapping[str, bytes], instructions: Iterable[Instruction]) -> str:
