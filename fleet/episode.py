@@ -1,0 +1,140 @@
+"""One demo from start to rest: scripts drive the world and everything a log needs is kept.
+
+Episode `i` of a robot depends on (robot, seed, i) alone. Legend: T steps, D state width.
+"""
+
+import zlib
+from dataclasses import dataclass
+from itertools import repeat
+
+import numpy as np
+import numpy.typing as npt
+
+from fleet import disturb
+from fleet.behaviours import Hand, Script
+from fleet.kinematics import Floats
+from fleet.robots import Robot
+from fleet.scene import Scene
+from fleet.tasks import TASKS, Job, is_done
+from fleet.trajectory import Trajectory, join
+from fleet.world import World
+
+REST_S = 0.5
+_LONGEST_S = 14.0
+_STILL_RAD = 5e-4
+_STIFFNESS_NM_RAD = 40.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Episode:
+    """A simulated demo: what was commanded, what was reached, and all that is needed to draw it."""
+
+    robot: Robot
+    scene: Scene
+    index: int
+    seed: int
+    task: str
+    instruction: str
+    success: bool
+    is_perturbed: bool
+    trajectory: Trajectory
+    """Reached states before each command, and where the objects were."""
+    action_TD: npt.NDArray[np.float32]
+    """Commanded joint targets (rad, absolute) and grippers (0 open, 1 closed)."""
+    velocity_TD: npt.NDArray[np.float32]
+    """Rate of change of the reached state (rad/s; grippers 1/s)."""
+    effort_TD: npt.NDArray[np.float32]
+    """Servo torque by a plain spring law: stiffness times command minus reached (Nm; grippers the same, 1)."""
+
+    @property
+    def state_TD(self) -> npt.NDArray[np.float32]:
+        """Reached joints (rad) and grippers (0 open, 1 closed) before each command."""
+        return self.trajectory.state_TD.astype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.action_TD)
+
+
+def random_of(robot: Robot, seed: int, index: int) -> np.random.Generator:
+    """The source of everything random in one episode."""
+    return np.random.default_rng([zlib.crc32(robot.name.encode()), seed, index])
+
+
+def job_of(robot: Robot, rng: np.random.Generator, *, index: int) -> tuple[str, Job]:
+    """The task an episode is about, and its scene and instruction."""
+    task = robot.tasks[index % len(robot.tasks)]
+    return task, TASKS[task].setup(robot, rng)
+
+
+def simulate(robot: Robot, *, seed: int, index: int) -> Episode:
+    """Act one episode out, until all is still and has rested; every second one is perturbed on the way."""
+    rng = random_of(robot, seed, index)
+    task, job = job_of(robot, rng, index=index)
+    world = World(robot, job.scene)
+    player = _Player(world, TASKS[task].scripts(world, job))
+    is_perturbed = index % 2 == 1
+    nudges = disturb.during(world, job, rng) if is_perturbed else repeat(())
+    still_steps = 0
+    while still_steps < REST_S * robot.rate_hz and len(player.actions) < _LONGEST_S * robot.rate_hz:
+        player.step()
+        world.disturb(next(nudges))
+        still_steps = still_steps + 1 if player.is_over and player.is_still else 0
+    trajectory = join(player.snapshots)
+    lag_TD = np.array(player.actions) - trajectory.state_TD
+    return Episode(
+        robot=robot,
+        scene=job.scene,
+        index=index,
+        seed=seed,
+        task=task,
+        instruction=job.instruction,
+        success=is_done(world, job),
+        is_perturbed=is_perturbed,
+        trajectory=trajectory,
+        action_TD=np.array(player.actions, np.float32),
+        velocity_TD=_velocity(trajectory.state_TD, robot.rate_hz),
+        effort_TD=(_STIFFNESS_NM_RAD * lag_TD).astype(np.float32),
+    )
+
+
+class _Player:
+    """Runs one script per working arm against a world and keeps what was seen and commanded."""
+
+    def __init__(self, world: World, scripts: dict[int, Script]) -> None:
+        self._world = world
+        self._scripts = scripts
+        self._hands = {arm: Hand(world, arm) for arm in scripts}
+        self._command_D: Floats = world.state()
+        self.actions: list[Floats] = []
+        self.snapshots: list[Trajectory] = []
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every script has finished."""
+        return not self._scripts
+
+    @property
+    def is_still(self) -> bool:
+        """Whether the arms and grippers have reached what was commanded last."""
+        return bool(np.abs(self._command_D - self._world.state()).max() < _STILL_RAD)
+
+    def step(self) -> None:
+        """Ask every script for its next goal, command it, and let time pass."""
+        robot = self._world.robot
+        for arm, script in list(self._scripts.items()):
+            try:
+                goal = next(script)
+            except StopIteration:
+                del self._scripts[arm]
+                continue
+            if goal is not None:
+                joints = robot.joints_of(arm)
+                self._command_D[joints.start : joints.stop + 1] = self._hands[arm].command(goal)
+        self.snapshots.append(self._world.snapshot())
+        self.actions.append(self._command_D.copy())
+        self._world.step(self._command_D)
+
+
+def _velocity(state_TD: Floats, rate_hz: int) -> npt.NDArray[np.float32]:
+    """Backward differences; zero at the first step."""
+    return (np.diff(state_TD, axis=0, prepend=state_TD[:1]) * rate_hz).astype(np.float32)

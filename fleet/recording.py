@@ -1,0 +1,66 @@
+"""What every native format shares: pictures of an episode, and files that appear whole or not at all."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fleet.episode import Episode
+from fleet.renderer import Renderer
+
+
+class Recorder(Protocol):
+    """Writes episodes of one dataset in a native format, in the order of their index."""
+
+    def write(self, episode: Episode) -> None:
+        """Add an episode."""
+
+    def close(self) -> None:
+        """Write what describes the dataset as a whole; nothing may follow."""
+
+
+def pictures(episode: Episode, camera: str, *, image_size: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """What a camera saw at each step: RGB, (image_size, image_size, 3)."""
+    renderer = Renderer(episode.robot, episode.scene, camera=camera, height=image_size, width=image_size)
+    return renderer.frames(episode.trajectory)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its name when all went well and is removed otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".partial-{path.name}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """As `whole_file`, for a folder.
+
+    Raises:
+        FileExistsError: `path` already holds something.
+    """
+    if path.exists() and any(path.iterdir()):
+        raise FileExistsError(f"a dataset is already there; remove it or record elsewhere: {path}")
+    partial = path.with_name(f".partial-{path.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def json_line(value: object) -> str:
+    """One line of JSON with sorted keys, so that equal values are equal bytes."""
+    return json.dumps(value, sort_keys=True, allow_nan=False) + "\n"

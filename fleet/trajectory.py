@@ -1,0 +1,32 @@
+"""What has to be known to draw a stretch of time. Legend: T steps, D state width, B blocks, P plates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from fleet.kinematics import Floats
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trajectory:
+    """Reached states (rad, gripper 0 open to 1 closed) and object poses (m) over time."""
+
+    state_TD: Floats
+    block_position_TB3: Floats
+    block_rotation_TB33: Floats
+    plate_position_TP3: Floats
+
+    def __len__(self) -> int:
+        return len(self.state_TD)
+
+    def between(self, start: int, stop: int) -> "Trajectory":
+        """The steps from start up to, not including, stop."""
+        return Trajectory(**{field.name: getattr(self, field.name)[start:stop] for field in fields(self)})
+
+
+def join(parts: Sequence[Trajectory]) -> Trajectory:
+    """Trajectories one after another."""
+    return Trajectory(
+        **{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Trajectory)}
+    )
