@@ -177,7 +177,7 @@ BIMANUAL_TROSSEN = Robot(
     ),
     rate_hz=50,
     servo_lag_s=0.05,
-    tool_speed_m_s=0.26,
+    tool_speed_m_s=0.23,
     block_size_m=0.044,
     plate_radius_m=0.062,
     tasks=("put block on plate with an arm", "hand block over", "sort blocks with both arms"),
