@@ -60,10 +60,13 @@ def find_embodiment(discovery: Discovery, wanted: str | None) -> Embodiment:
             )
         return embodiment
     known = builtin_embodiments()
-    names = {name.casefold() for name in (discovery.robot, discovery.name) if name}
-    fitting = [table for table in known.values() if names & _matches(table, discovery.format)]
-    if len(fitting) == 1:
-        return fitting[0]
+    fitting: list[Embodiment] = []
+    for name in (discovery.robot, discovery.name):  # what the robot is called says more than a folder's name
+        fitting = [table for table in known.values() if name and name.casefold() in _matches(table, discovery.format)]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            break
     called = f"the log calls its robot {discovery.robot!r}" if discovery.robot else "the log does not name its robot"
     found = f"several embodiments ({', '.join(item.name for item in fitting)})" if fitting else "no embodiment"
     raise ConfigError(

@@ -10,6 +10,7 @@ from schema.errors import EpisodeError
 from schema.picture import Pixels
 
 _JPEG_MAGIC = b"\xff\xd8\xff"
+_PILLOW_ERRORS = (UnidentifiedImageError, Image.DecompressionBombError)
 
 
 def jpeg_or_pixels(encoded: bytes) -> Pixels | bytes:
@@ -22,7 +23,7 @@ def jpeg_or_pixels(encoded: bytes) -> Pixels | bytes:
     try:
         with Image.open(BytesIO(encoded)) as image:
             return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:  # Pillow's PNG reader raises them all
+    except (*_PILLOW_ERRORS, OSError, ValueError, SyntaxError) as error:  # a broken PNG raises any of them
         raise EpisodeError(
             "bad_picture", f"found {len(encoded)} bytes that cannot be decoded, expected a JPEG or PNG: {error}"
         ) from error

@@ -55,11 +55,16 @@ class Meta:
 
     def video_file(self, episode: int, key: str) -> str:
         """The video of an episode's camera."""
-        return self._file(self.info["video_path"], episode, video_key=key)
+        return self._file(self.info.get("video_path"), episode, video_key=key)
 
-    def _file(self, template: str, episode: int, **words: str) -> str:
+    def _file(self, template: Any, episode: int, **words: str) -> str:
         chunk = episode // int(self.info.get("chunks_size") or _CHUNK)
-        return self.root + template.format(episode_chunk=chunk, episode_index=episode, **words)
+        try:
+            return self.root + str(template.format(episode_chunk=chunk, episode_index=episode, **words))
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            raise SourceError(
+                f"info.json has the path template {template!r}, which does not format: {error!r}"
+            ) from error
 
     def video_keys(self, *, is_depth: bool = False) -> tuple[str, ...]:
         """Features kept as video files, colour or depth."""
@@ -95,14 +100,21 @@ class Meta:
         file = f"{self.root}meta/episodes.jsonl"
         if file not in location.files:
             raise SourceError(f"found no meta/episodes.jsonl, expected it beside info.json: {location.file_uri(file)}")
-        return {int(row["episode_index"]): row for row in read_json_lines(location, file)}
+        return {int(_cell(row, "episode_index", file)): row for row in read_json_lines(location, file)}
 
     def tasks(self, location: Location) -> dict[int, str]:
         """The text of each task index; empty where the dataset has no tasks.jsonl."""
         file = f"{self.root}meta/tasks.jsonl"
         if file not in location.files:
             return {}
-        return {int(row["task_index"]): str(row["task"]) for row in read_json_lines(location, file)}
+        rows = read_json_lines(location, file)
+        return {int(_cell(row, "task_index", file)): str(_cell(row, "task", file)) for row in rows}
+
+
+def _cell(row: Any, key: str, file: str) -> Any:
+    if not isinstance(row, Mapping) or key not in row:
+        raise SourceError(f"a row lacks {key!r}: {row!r}; mend {file}")
+    return row[key]
 
 
 def _is_depth(feature: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ingest.formats.tf_example import values_of
 from schema.episode import Numbers
-from schema.errors import EpisodeError
+from schema.errors import EpisodeError, SourceError
 
 Kind = Literal["numbers", "image", "text", "other"]
 STEPS = "steps/"
@@ -45,8 +45,11 @@ class Stream:
 
 
 def streams_of(features: Mapping[str, Any]) -> tuple[Stream, ...]:
-    """Every leaf of a parsed features.json, in the file's order."""
-    return tuple(_walk(features, ""))
+    """Every leaf of a parsed features.json, in the file's order; SourceError where it is not what TFDS writes."""
+    try:
+        return tuple(_walk(features, ""))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise SourceError(f"features.json is not as TFDS writes it: {error!r}; export the dataset again") from error
 
 
 def _walk(node: Mapping[str, Any], key: str) -> Iterator[Stream]:

@@ -40,7 +40,12 @@ def shards_of(info: Mapping[str, Any], *, folder: str, files: Mapping[str, Any])
     shards: list[Shard] = []
     notes: list[str] = []
     for split in info.get("splits", []):
-        promised = [shard for shard in _promised(info, split, folder) if shard.promised]
+        try:
+            promised = [shard for shard in _promised(info, split, folder) if shard.promised]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise SourceError(
+                f"dataset_info.json has a split that is not as TFDS writes it: {error!r}; fetch it again: {folder}"
+            ) from error
         if promised and not any(shard.file in files for shard in promised):
             episodes = sum(shard.promised or 0 for shard in promised)
             notes.append(
