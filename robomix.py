@@ -158,21 +158,139 @@ def fleet_record(
         out.print(str(folder), markup=False)
 
 
+@recipe_app.command("plan")
+def recipe_plan(
+    recipe: Annotated[str, typer.Argument(help="The recipe, a YAML file.")],
+    lake: LakeOption,
+    samples: Annotated[int, typer.Option(min=1, help="Plan for so many samples.")] = 1_000_000,
+    json_: JsonOption = False,
+) -> None:
+    """What a recipe would sample from a lake, without reading a picture."""
+    from curation.plan import plan
+    from curation.recipe import load_recipe
+    from schema.lake import Lake
+
+    found = plan(load_recipe(recipe), Lake.open(lake), samples=samples)
+    if json_:
+        print(json.dumps(asdict(found)))  # noqa: T201
+        return
+    _table(found.rows(), totals=("episodes", "frames", "hours", "share %", "quota"))
+    for warning in found.warnings:
+        out.print(f"warning: {warning}", markup=False)
+
+
+@recipe_app.command("lock")
+def recipe_lock(
+    recipe: Annotated[str, typer.Argument(help="The recipe, a YAML file.")],
+    lake: LakeOption,
+    out_: Annotated[str | None, typer.Option("--out", help="Write the lock here too; a new folder.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Lock a recipe on a lake: which frames, how often, in which order, normalized how. Kept in the lake."""
+    from curation.lock import register
+    from curation.make_lock import make_lock
+    from curation.recipe import load_recipe
+    from schema.lake import Lake
+
+    opened = Lake.open(lake)
+    lock = make_lock(load_recipe(recipe), opened)
+    folder = f"{opened.uri}/{register(lock, opened)}"
+    if out_ is not None:
+        lock.save(out_)
+    if json_:
+        summary = {"digest": lock.digest, "lock": out_ or folder, "components": len(lock.components)}
+        print(json.dumps(summary))  # noqa: T201
+        return
+    frames = sum(component.frames for component in lock.components)
+    out.print(f"lock {lock.digest}: {len(lock.components)} components, {frames:,} frames", markup=False)
+    out.print(out_ or folder, markup=False)
+
+
+DEMO_RECIPE = """\
+name: demo
+sources:
+  - source: fleet_bimanual_trossen
+  - source: fleet_ur5e
+weighting: {alpha: 0.43}
+chunk: {steps: 50}
+prompt: {tag: true}     # the two robots share slots at different rates, so the prompt says which one it is
+held_out: 0.1
+"""
+
+
 @app.command("demo")
 def demo(
-    out_: Annotated[Path, typer.Option("--out", help="Folder for everything the demo makes.")] = Path("out/demo"),
-    episodes: Annotated[int, typer.Option(min=2, help="Episodes of each robot.")] = 12,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for everything the demo makes.")] = Path("out/demo"),
+    episodes: Annotated[int, typer.Option(min=6, help="Episodes of each robot.")] = 12,
 ) -> None:
-    """The whole product on a simulated fleet: record, ingest, lock, draw batches, look at one."""
-    from training.demo import run_demo
+    """The whole data path on two simulated robots: record, ingest, lock, draw batches, look at one."""
+    from fleet.record import ROBOTS, record
+    from ingest.job import Request, ingest
 
-    with _progress("demo", "steps") as progress:
-        result = run_demo(out_, num_episodes=episodes, progress=progress)
-    for title, rows in result.tables.items():
-        out.print(f"\n{title}")
-        _table(rows)
-    for line in result.lines:
-        out.print(line, markup=False)
+    lake = str(folder / "lake")
+    reports = []
+    for robot in ROBOTS:
+        logs = folder / "logs" / robot
+        if not logs.exists():
+            with _progress(f"record {robot}", "episodes") as progress:
+                record(robot, out=folder / "logs", num_episodes=episodes, seed=0, progress=progress)
+        with _progress(f"ingest {robot}", "episodes") as progress:
+            reports.append(ingest(Request(uri=str(logs), source=f"fleet_{robot}"), lake_uri=lake, progress=progress))
+    _rule("accounting")
+    counted = ({"source": r.source, "discovered": r.discovered, **r.outcomes, "frames": r.frames} for r in reports)
+    _table(counted, totals=("discovered", *reports[0].outcomes, "frames"))
+    _demo_batches(folder, lake)
+
+
+def _demo_batches(folder: Path, lake: str, *, batch_size: int = 16, batches: int = 128) -> None:
+    """Lock the demo's recipe, draw from it, and compare what came with what was planned."""
+    from collections import Counter
+
+    from curation.lock import register
+    from curation.make_lock import make_lock
+    from curation.recipe import load_recipe
+    from schema.lake import Lake
+    from training.contact_sheet import save_contact_sheet
+    from training.loader import Loader
+
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(DEMO_RECIPE, encoding="utf-8")
+    lock = make_lock(load_recipe(recipe), Lake.open(lake))
+    locked = register(lock, Lake.open(lake))
+    names = tuple(component.name for component in lock.components)
+    drawn: Counter[int] = Counter()
+    with Loader(lock, batch_size=batch_size) as loader, _progress("draw", "batches") as progress:
+        for number in range(batches):
+            batch = next(loader)
+            drawn.update(batch.components.tolist())
+            if number == 0:
+                sheet = folder / "batch.png"
+                save_contact_sheet(batch, sheet, slots=tuple(lock.cameras), titles=names)
+            progress(number + 1, batches)
+        position = loader.position
+    _rule(f"shares planned, and realised over {position:,} samples")
+    _table(
+        {
+            "component": component.name,
+            "episodes": component.episodes,
+            "frames": component.frames,
+            "planned %": 100 * component.share,
+            "realised %": 100 * drawn[index] / position,
+        }
+        for index, component in enumerate(lock.components)
+    )
+    _rule("made")
+    for what, place in (
+        ("lake", lake),
+        ("recipe", recipe),
+        ("lock", f"{lake}/{locked}"),
+        ("a batch to look at", sheet),
+    ):
+        out.print(f"{what:<20}{place}", markup=False)
+
+
+def _rule(title: str) -> None:
+    out.print(f"\n── {title} ──", markup=False)
 
 
 def _table(rows: Any, totals: tuple[str, ...] = ()) -> None:

@@ -13,6 +13,7 @@ from fleet.record_aloha import AlohaRecorder
 from fleet.record_lerobot import LeRobotRecorder
 from fleet.recording import Recorder, whole_folder
 from fleet.robots import Robot
+from schema.errors import ConfigError
 
 ROBOTS: tuple[str, ...] = tuple(robots.ROBOTS)
 """Names of the robots that can be recorded."""
@@ -41,13 +42,12 @@ def record(
     `progress` is told how many episodes are done, of how many.
 
     Raises:
-        ValueError: the robot is unknown, or a number is out of range.
-        FileExistsError: the folder already holds a dataset.
+        ConfigError: the robot is unknown, a number is out of range, or the folder already holds a dataset.
     """
     if robot not in robots.ROBOTS:
-        raise ValueError(f"there is no simulated robot {robot!r}; choose one of {ROBOTS}")
+        raise ConfigError(f"there is no simulated robot {robot!r}; choose one of {ROBOTS}")
     if num_episodes < 1 or seed < 0 or image_size < 16:
-        raise ValueError(
+        raise ConfigError(
             f"need num_episodes >= 1, seed >= 0 and image_size >= 16, found {num_episodes}, {seed} and {image_size}"
         )
     table = robots.ROBOTS[robot]

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from fleet.episode import Episode
 from fleet.recording import json_line, pictures, whole_file
 from fleet.robots import Robot
+from schema.errors import ConfigError
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
 
@@ -36,7 +37,7 @@ class LeRobotRecorder:
 
     def __init__(self, robot: Robot, *, folder: Path, image_size: int) -> None:
         if image_size % 2:
-            raise ValueError(f"H.264 with yuv420p needs an even image size, found {image_size}")
+            raise ConfigError(f"H.264 with yuv420p needs an even image size, found {image_size}")
         self._robot, self._folder, self._image_size = robot, folder, image_size
         self._tasks: dict[str, int] = {}
         self._episodes: list[Json] = []

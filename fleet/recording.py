@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fleet.episode import Episode
 from fleet.renderer import Renderer
+from schema.errors import ConfigError
 
 
 class Recorder(Protocol):
@@ -47,10 +48,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """As `whole_file`, for a folder.
 
     Raises:
-        FileExistsError: `path` already holds something.
+        ConfigError: `path` already holds something.
     """
     if path.exists() and any(path.iterdir()):
-        raise FileExistsError(f"a dataset is already there; remove it or record elsewhere: {path}")
+        raise ConfigError(f"a dataset is already there; remove it or record elsewhere: {path}")
     partial = path.with_name(f".partial-{path.name}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

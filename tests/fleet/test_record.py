@@ -14,6 +14,7 @@ from fleet.record_aloha import AlohaRecorder
 from fleet.record_lerobot import LeRobotRecorder
 from fleet.recording import whole_file
 from fleet.robots import BIMANUAL_TROSSEN, UR5E_TABLETOP
+from schema.errors import ConfigError
 
 SIZE = 48
 
@@ -212,7 +213,7 @@ def test_lerobot_statistics_cover_every_feature(logs):
 
 
 def test_lerobot_refuses_an_odd_image_size(tmp_path):
-    with pytest.raises(ValueError, match="even image size, found 47"):
+    with pytest.raises(ConfigError, match="even image size, found 47"):
         LeRobotRecorder(UR5E_TABLETOP, folder=tmp_path, image_size=47)
 
 
@@ -227,7 +228,7 @@ def test_progress_is_told_after_each_episode(tmp_path):
 def test_a_folder_that_holds_a_dataset_is_not_overwritten(logs):
     before = _bytes(logs / "ur5e")
 
-    with pytest.raises(FileExistsError, match="already there"):
+    with pytest.raises(ConfigError, match="already there"):
         record("ur5e", out=logs, num_episodes=1, seed=0)
 
     assert _bytes(logs / "ur5e") == before
@@ -243,7 +244,7 @@ def test_a_folder_that_holds_a_dataset_is_not_overwritten(logs):
     ],
 )
 def test_wrong_requests_are_refused_and_leave_nothing(tmp_path, robot, wrong, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         record(robot, out=tmp_path, **{"num_episodes": 1, "seed": 0, **wrong})
 
     assert not list(tmp_path.rglob("*"))

@@ -1,0 +1,231 @@
+"""The loader gives exactly the samples that the lock and the order name, however it is started, split or threaded."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curation.lock import Lock
+from curation.make_lock import make_lock
+from curation.recipe import parse_recipe
+from schema.errors import ConfigError, SchemaError
+from schema.lake import Lake
+from schema.picture import decode_jpeg, resize
+from tests.lakes import make_episode, make_lake, store
+from training.batch import Batch
+from training.loader import Loader
+
+RECIPE = """
+name: tiny
+sources: [{{source: tiny}}]
+chunk: {{steps: {steps}}}
+image_size: {image_size}
+action_form: {form}
+prompt: {{tag: true}}
+"""
+
+
+def lock_of(lake: Lake, *, steps: int = 5, image_size: int = 32, form: str = "stored") -> Lock:
+    return make_lock(parse_recipe(RECIPE.format(steps=steps, image_size=image_size, form=form)), lake)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """Two robots × two tasks, three episodes each, all in one shard."""
+    return make_lake(tmp_path_factory.mktemp("lake"))
+
+
+@pytest.fixture(scope="module")
+def lock(lake: Lake) -> Lock:
+    return lock_of(lake)
+
+
+def drawn(lock: Lock, batches: int, **words: int) -> list[Batch]:
+    """The first batches of a loader, copied since it reuses them."""
+    with Loader(lock, **{"batch_size": 6, **words}) as loader:
+        return [copy_of(next(loader)) for _ in range(batches)]
+
+
+def copy_of(batch: Batch) -> Batch:
+    fields = {name: getattr(batch, name) for name in Batch.__slots__}
+    return Batch(**{name: value.copy() for name, value in fields.items()})
+
+
+def assert_same(one: Batch, other: Batch) -> None:
+    for name in Batch.__slots__:
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+
+
+def test_every_row_holds_what_the_lake_holds_of_its_sample(lake, lock):
+    batch = drawn(lock, 1)[0]
+    episodes = {
+        episode.episode_id: episode
+        for number in range(3)
+        for robot in ("ur5e", "bimanual_trossen")
+        for task in ("put block on plate", "push block")
+        for episode in [make_episode(number, embodiment=robot, task=task)]
+    }
+    for row, sample in enumerate(batch.sample_ids):
+        episode_id, frame = sample.split("-")[0], int(sample.split("-")[1])
+        episode = episodes[episode_id]
+        component = lock.components[batch.components[row]]
+        space = episode.embodiment.action_space()
+        state = np.concatenate([episode.signals[name][frame] for name in space.state])
+        action = np.concatenate([episode.signals[name] for name in space.action], axis=1)
+        state_slots, action_slots = lock.slots(component)
+        valid = min(5, episode.num_frames - frame)
+
+        assert (component.embodiment, component.task) == (episode.embodiment.name, episode.task)
+        np.testing.assert_array_equal(state_slots.unpad(batch.state[row]), state)
+        np.testing.assert_array_equal(action_slots.unpad(batch.actions[row, :valid]), action[frame : frame + valid])
+        np.testing.assert_array_equal(batch.state_mask[row], state_slots.mask)
+        np.testing.assert_array_equal(batch.action_mask[row], action_slots.mask)
+        assert batch.step_mask[row].tolist() == [step < valid for step in range(5)]
+        assert batch.prompts[row].endswith(episode.instructions[0].text)
+        assert batch.prompts[row].startswith(component.prompt_prefix)
+        for slot, camera in enumerate(("base", "left_wrist", "right_wrist")):
+            assert batch.image_mask[row, slot] == (camera in episode.cameras)
+            if camera in episode.cameras:
+                np.testing.assert_array_equal(batch.images[row, slot], decode_jpeg(episode.cameras[camera][frame].jpeg))
+            else:
+                assert not batch.images[row, slot].any()
+
+
+def test_padded_slots_are_zero(lock):
+    batch = drawn(lock, 1)[0]
+
+    assert not batch.state[~batch.state_mask].any()
+    assert not batch.actions.swapaxes(1, 2)[~batch.action_mask].any()
+
+
+def test_past_the_end_absolute_actions_repeat_their_last_value(lock):
+    batches = drawn(lock, 20)
+    found = 0
+    for batch in batches:
+        for row in np.flatnonzero(~batch.step_mask.all(axis=1)):
+            last = int(batch.step_mask[row].sum()) - 1
+            np.testing.assert_array_equal(
+                batch.actions[row, last + 1 :],
+                np.broadcast_to(batch.actions[row, last], batch.actions[row, last + 1 :].shape),
+            )
+            found += 1
+    assert found
+
+
+def test_the_delta_form_tells_joints_from_the_state_and_leaves_grippers(lake):
+    stored, delta = drawn(lock_of(lake), 1)[0], drawn(lock_of(lake, form="delta"), 1)[0]
+    assert stored.sample_ids == delta.sample_ids
+    lock = lock_of(lake)
+    for row in range(len(stored)):
+        _, action = lock.dimensions(lock.components[stored.components[row]])
+        _, slots = lock.slots(lock.components[stored.components[row]])
+        for dimension, place in zip(action, slots.places, strict=True):
+            origin = 0 if dimension.is_gripper else stored.state[row, place]
+            np.testing.assert_allclose(delta.actions[row, :, place], stored.actions[row, :, place] - origin, atol=1e-6)
+
+
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_threads_do_not_change_what_is_read(lock, threads):
+    for one, other in zip(drawn(lock, 5, threads=2), drawn(lock, 5, threads=threads), strict=True):
+        assert_same(one, other)
+
+
+@pytest.mark.parametrize("stop", range(7))
+def test_a_loader_stopped_anywhere_goes_on_with_the_very_next_batch(lock, stop):
+    whole = drawn(lock, 8)
+    with Loader(lock, batch_size=6) as loader:
+        for _ in range(stop):
+            next(loader)
+        position = loader.position
+
+    assert position == stop * 6
+    for one, other in zip(whole[stop:], drawn(lock, 8 - stop, position=position), strict=True):
+        assert_same(one, other)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 8])
+def test_any_number_of_ranks_reads_the_one_global_sequence(lock, world_size):
+    batch_size, steps = 24 // world_size, 4
+    single = [sample for batch in drawn(lock, steps, batch_size=24) for sample in batch.sample_ids]
+    ranks = [drawn(lock, steps, batch_size=batch_size, rank=rank, world_size=world_size) for rank in range(world_size)]
+    together: dict[int, str] = {}
+    for rank in ranks:
+        for batch in rank:
+            together |= dict(zip(batch.positions.tolist(), batch.sample_ids, strict=True))
+
+    assert [together[position] for position in range(24 * steps)] == single
+
+
+def test_a_sequence_as_long_as_an_epoch_shows_every_frame_of_a_component_once(lake):
+    text = (
+        "name: one\nsources: [{source: tiny, where: \"embodiment = 'ur5e' AND task = 'push block'\"}]\nimage_size: 32\n"
+    )
+    lock = make_lock(parse_recipe(text), lake)
+    frames = lock.components[0].frames
+    ids = [sample for batch in drawn(lock, 2, batch_size=frames) for sample in batch.sample_ids]
+
+    assert len(set(ids[:frames])) == frames
+    assert set(ids[frames:]) == set(ids[:frames])
+    assert ids[frames:] != ids[:frames]
+
+
+def test_pictures_of_another_size_are_scaled_and_centred_on_black(tmp_path):
+    lake = Lake.open_or_create(str(tmp_path / "lake"))
+    episode = make_episode(0, image_size=48)
+    store(lake, tmp_path, [episode])
+    batch = drawn(lock_of(lake, image_size=64), 1)[0]
+    frame = int(batch.sample_ids[0].split("-")[1])
+    pixels = decode_jpeg(episode.cameras["base"][frame].jpeg)
+
+    np.testing.assert_array_equal(batch.images[0, 0], resize(pixels, 64, 64))
+
+
+def test_a_ring_batch_that_held_a_picture_is_black_again_where_the_camera_is_absent(lock):
+    for batch in drawn(lock, 12):
+        assert not batch.images[~batch.image_mask].any()
+
+
+def test_a_lake_that_has_moved_is_found_where_it_is_said_to_be(tmp_path):
+    lake = make_lake(tmp_path / "here", num_episodes=1)
+    lock = lock_of(lake)
+    before = drawn(lock, 1)[0]
+    moved = tmp_path / "there"
+    Path(lake.root).rename(moved)
+
+    with Loader(lock, batch_size=6, lake=str(moved)) as loader:
+        assert_same(next(loader), before)
+
+
+def damage_tar(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    for start in range(2048, len(data), 400):
+        data[start : start + 200] = bytes(200)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("harm", "expected"),
+    [(Path.unlink, "is missing from"), (damage_tar, "is broken"), (lambda path: path.write_bytes(b""), "")],
+    ids=["gone", "damaged", "empty"],
+)
+def test_a_shard_that_is_gone_or_damaged_is_named(tmp_path, harm: Callable[[Path], object], expected):
+    lake = make_lake(tmp_path, num_episodes=1)
+    lock = lock_of(lake)
+    (tar,) = Path(lake.root).glob("shards/tiny/*.tar")
+    harm(tar)
+
+    with pytest.raises(SchemaError, match=expected) as caught:
+        drawn(lock, 3)
+
+    assert tar.stem in str(caught.value)
+
+
+def test_every_wrong_word_is_told_at_once(lock):
+    with pytest.raises(ConfigError) as caught:
+        Loader(lock, batch_size=4, rank=2, world_size=2, position=3, threads=-1)
+
+    message = str(caught.value)
+    assert "rank 2 of world_size 2" in message
+    assert "multiple of batch_size × world_size = 8" in message
+    assert "threads is -1" in message
