@@ -242,6 +242,8 @@ def _head(fs: Any, root: str, *, where: str) -> dict[str, Any]:
 
 
 def _lock(head: dict[str, Any], tables: dict[str, pa.Table]) -> Lock:
+    if any(column.null_count for table in tables.values() for column in table.columns):
+        raise ValueError("a table holds nulls")
     plain = {field.name for field in fields(Lock)} - {*_TABLES, "cameras", "components", "embodiments"}
     return Lock(
         **{name: head[name] for name in plain},

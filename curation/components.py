@@ -1,0 +1,191 @@
+"""Components: the selected episodes put together by embodiment × task, and what speaks against mixing them.
+
+Several action spaces or rates of one embodiment make components of their own. The episodes of a component may have
+been converted by several versions of an embodiment's table, as long as these say the same of what is taken.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from curation.chunks import chunk_rule
+from curation.compatible import Member, clashes
+from curation.recipe import Problem, Recipe
+from schema.embodiment import ActionSpace, Embodiment
+from schema.errors import ConfigError
+from schema.layout import slots
+
+_NEAR_RATE = 0.1
+"""A source whose median rate is this near to its table's has the table's."""
+_KEY = ("embodiment", "action_space", "rate_hz", "task")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """A component before it is weighed."""
+
+    name: str
+    embodiment: Embodiment
+    action_space: str
+    task: str
+    rate_hz: float
+    boost: float
+    episodes: int = 0
+    frames: int = 0
+    tar_bytes: int = 0
+    index: int = 0
+
+    @property
+    def space(self) -> ActionSpace:
+        """Its action space."""
+        return self.embodiment.action_space(self.action_space)
+
+    @property
+    def hours(self) -> float:
+        """How long its frames take at its rate."""
+        return self.frames / self.rate_hz / 3600
+
+    def counted(self, rows: pl.DataFrame) -> "Candidate":
+        """The same with the episodes, frames and bytes that these rows have of it."""
+        mine = rows.filter(pl.col("component") == self.index)
+        frames, size = int(mine["num_frames"].sum()), int(mine["tar_bytes"].sum())
+        return replace(self, episodes=len(mine), frames=frames, tar_bytes=size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selected:
+    """Rows of the catalogue with the place of their source in the recipe, its boost and action space."""
+
+    rows: pl.DataFrame
+    embodiments: Mapping[str, Embodiment]
+
+
+def combine(selected: Selected) -> tuple[tuple[Candidate, ...], pl.DataFrame]:
+    """The components by name, and the rows with the `component` that each belongs to."""
+    rows = _with_rates(selected)
+    keys = rows.group_by(_KEY).agg(
+        pl.col("boost").first(),
+        pl.col("embodiment_table").mode().sort().first(),
+    )
+    named = keys.with_columns(name=pl.Series(_names(keys), dtype=pl.String)).sort("name")
+    candidates = tuple(_candidate(index, row, selected.embodiments) for index, row in enumerate(named.to_dicts()))
+    numbered = named.select(*_KEY, component=pl.int_range(len(named), dtype=pl.Int32))
+    return candidates, rows.join(numbered, on=_KEY, how="left", maintain_order="left")
+
+
+def component_problems(selected: Selected, recipe: Recipe) -> Iterator[Problem]:
+    """What speaks against these components side by side under this recipe."""
+    if selected.rows.is_empty():
+        return
+    yield from _different_tables(selected)
+    candidates, rows = combine(selected)
+    yield from _different_boosts(candidates, rows)
+    members, told = [], set[str]()
+    for candidate in candidates:
+        try:
+            members.append(_member(candidate, recipe))
+        except ConfigError as error:
+            if str(error) not in told:
+                told.add(str(error))
+                yield Problem(place=_blame(error), text=f"component {candidate.name!r}: {error}")
+        shown = {camera for names in recipe.cameras.values() for camera in names}
+        if candidate.embodiment.cameras and not shown & {camera.name for camera in candidate.embodiment.cameras}:
+            there = ", ".join(camera.name for camera in candidate.embodiment.cameras)
+            yield Problem(place=("cameras",), text=f"no slot shows a camera of {candidate.name!r}: name one of {there}")
+    if not recipe.prompt.tag:
+        yield from (Problem(place=("prompt",), text=text) for text in clashes(members, recipe.layout))
+
+
+def _member(candidate: Candidate, recipe: Recipe) -> Member:
+    """A component as it stands in the padded vectors; ConfigError where it cannot."""
+    state = candidate.embodiment.dimensions(candidate.space.state)
+    action = candidate.embodiment.dimensions(candidate.space.action)
+    chunk_rule(action, state, recipe.action_form)
+    return Member(
+        name=candidate.name,
+        rate_hz=candidate.rate_hz,
+        state=dict(zip(slots(state, recipe.layout, width=recipe.width).places, state, strict=True)),
+        action=dict(zip(slots(action, recipe.layout, width=recipe.width).places, action, strict=True)),
+    )
+
+
+def _blame(error: ConfigError) -> tuple[str, ...]:
+    words = {"padded width": "width", "layout": "layout", "delta form": "action_form"}
+    return next(((key,) for word, key in words.items() if word in str(error)), ())
+
+
+def _with_rates(selected: Selected) -> pl.DataFrame:
+    """Rows whose `rate_hz` is one rate for each source and embodiment: the table's, or the measured one rounded."""
+    key = ["source", "embodiment"]
+    measured = selected.rows.group_by(key).agg(pl.col("rate_hz").median(), pl.col("embodiment_table").min())
+    rates = [
+        _rate(row["rate_hz"], selected.embodiments[row["embodiment_table"]].rate_hz) for row in measured.to_dicts()
+    ]
+    nominal = measured.select(*key, rate_hz=pl.Series(rates, dtype=pl.Float64))
+    return selected.rows.drop("rate_hz").join(nominal, on=key, how="left", maintain_order="left")
+
+
+def _rate(measured_hz: float, table_hz: float) -> float:
+    is_near = abs(measured_hz / table_hz - 1) <= _NEAR_RATE
+    return table_hz if is_near else float(max(1, round(measured_hz)))
+
+
+def _names(keys: pl.DataFrame) -> list[str]:
+    """`<embodiment>/<task>`, with the action space and the rate where the embodiment has several."""
+    several = keys.group_by("embodiment").agg(pl.col("action_space").n_unique(), pl.col("rate_hz").n_unique())
+    spaces, rates = (
+        {row["embodiment"] for row in several.to_dicts() if row[what] > 1} for what in ("action_space", "rate_hz")
+    )
+    return [
+        row["embodiment"]
+        + (f".{row['action_space']}" if row["embodiment"] in spaces else "")
+        + (f"@{row['rate_hz']:g}hz" if row["embodiment"] in rates else "")
+        + f"/{row['task']}"
+        for row in keys.to_dicts()
+    ]
+
+
+def _candidate(index: int, row: Mapping[str, Any], embodiments: Mapping[str, Embodiment]) -> Candidate:
+    return Candidate(
+        name=row["name"],
+        embodiment=embodiments[row["embodiment_table"]],
+        action_space=row["action_space"],
+        task=row["task"],
+        rate_hz=row["rate_hz"],
+        boost=row["boost"],
+        index=index,
+    )
+
+
+def _different_boosts(candidates: tuple[Candidate, ...], rows: pl.DataFrame) -> Iterator[Problem]:
+    boosts = rows.group_by("component").agg(pl.col("boost").unique().sort(), pl.col("place").max()).sort("component")
+    for component, values, place in boosts.iter_rows():
+        if len(values) > 1:
+            found = " and ".join(f"{value:g}" for value in values)
+            yield Problem(
+                place=("sources", place, "boost"),
+                text=f"component {candidates[component].name!r} takes frames with boost {found}, and all of them are "
+                "drawn alike: give the sources that fill it the same boost",
+            )
+
+
+def _different_tables(selected: Selected) -> Iterator[Problem]:
+    """Versions of an embodiment's table that do not agree on what is taken."""
+    pairs = selected.rows.select("embodiment", "action_space", "embodiment_table", "place").unique()
+    for (name, space), group in sorted(pairs.partition_by("embodiment", "action_space", as_dict=True).items()):
+        tables = sorted(group["embodiment_table"].unique())
+        if len({_facts(selected.embodiments[table], str(space)) for table in tables}) > 1:
+            yield Problem(
+                place=("sources", max(group["place"].to_list()), "where"),
+                text=f"episodes of {name!r} were converted by tables that disagree on action space {space!r}: "
+                f"{', '.join(tables)}; ingest the older ones again, or choose one with "
+                f"where: \"embodiment_table = '{tables[-1]}'\"",
+            )
+
+
+def _facts(embodiment: Embodiment, space_name: str) -> str:
+    space = embodiment.action_space(space_name)
+    signals = [embodiment.signal(name).model_dump_json() for name in (*space.state, *space.action)]
+    return f"{embodiment.rate_hz} {embodiment.cameras} {signals}"
