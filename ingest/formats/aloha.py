@@ -33,6 +33,20 @@ _ACTION, _QPOS, _IMAGES = "action", "observations/qpos", "observations/images/"
 _FILE = re.compile(r"episode_\w+\.(hdf5|h5)")
 _PADDING = "compress_len"
 """The lengths of the JPEG buffers before padding, which the buffers themselves tell as well."""
+_ATTRS = {
+    "sim",
+    "simulated",
+    "compress",
+    "robot",
+    "robot_type",
+    "fps",
+    "rate_hz",
+    "task",
+    "language",
+    "success",
+    "license",
+}
+"""Attributes that are understood; the others become notes."""
 _HASH_BYTES = 1 << 22
 
 
@@ -60,7 +74,8 @@ def _natural(file: str) -> list[tuple[int, str]]:
 
 def _sample(location: Location, file: str) -> Discovery | None:
     """What the source is like, going by one file, its only record; None where it is not ALOHA's layout."""
-    with open_hdf5(LocalCopy(location, file).path, file=location.file_uri(file)) as handle:
+    copy = LocalCopy(location, file)
+    with open_hdf5(copy.path, file=location.file_uri(file)) as handle:
         datasets = datasets_of(handle, file=location.file_uri(file))
         if _ACTION not in datasets or _QPOS not in datasets:
             return None
@@ -144,7 +159,7 @@ def read(location: Location, record: Record) -> RawEpisode:
             task=task,
             instructions=(Instruction(text=text),),
             not_stored=dict.fromkeys(sorted(others - {_PADDING, "language_raw"}), rows),
-            notes=notes,
+            notes=(*notes, *(f"{name}: {value}" for name, value in sorted(handle.attrs.items()) if name not in _ATTRS)),
             success=_flag(handle.attrs, "success"),
             is_simulated=_flag(handle.attrs, "sim", "simulated"),
         )

@@ -31,6 +31,9 @@ VERSION = 1
 _TEXT_COLUMNS = ("task_description", "language_instruction", "coarse_action")
 """Annotation columns that hold the index of an instruction; others hold verdicts such as "valid"."""
 
+_ROW_KEYS = {"episode_index", "length", "tasks", "task", "success", "simulated"}
+"""What is understood of a row of episodes.jsonl; the rest of it becomes notes."""
+
 
 def discover(location: Location) -> Discovery | None:
     """The episodes of every dataset at or below; None where there is no meta/info.json."""
@@ -96,7 +99,8 @@ def _without_videos(location: Location, meta: Meta) -> list[str]:
 
 def _record(location: Location, meta: Meta, *, index: int, episode: int, row: Mapping[str, Any] | None) -> Record:
     data = meta.data_file(episode)
-    length = int(row["length"]) if row and "length" in row else None
+    told = {key: value for key, value in (row or {}).items() if isinstance(value, str | int | float) or key == "tasks"}
+    length = told["length"] if isinstance(told.get("length"), int) else None
     problem = None
     if data not in location.files:
         problem = Problem(
@@ -116,8 +120,7 @@ def _record(location: Location, meta: Meta, *, index: int, episode: int, row: Ma
         num_frames=length,
         stored_bytes=(length or 0) * cameras * STORED_PICTURE_BYTES,
         problem=problem,
-        meta={"root": meta.root, "episode": episode, "tasks": list((row or {}).get("tasks") or [])}
-        | ({"success": bool(row["success"])} if row and row.get("success") is not None else {}),
+        meta={"root": meta.root, "episode": episode, "row": told},
     )
 
 
@@ -126,13 +129,15 @@ def read(location: Location, record: Record) -> RawEpisode:
     if record.problem is not None:
         raise EpisodeError(record.problem.reason, record.problem.message)
     meta, episode = Meta.of(location, str(record.meta["root"])), int(record.meta["episode"])
+    row: Mapping[str, Any] = record.meta["row"]
     file = record.files[0]
     content = location.read_bytes(file)
     open_file = partial(open_parquet, content, file=location.file_uri(file))
     columns, skipped = _columns(open_file, meta)
     rows = open_file().metadata.num_rows
     videos = _videos(location, meta, episode)
-    instructions, notes = _instructions(columns, meta.tasks(location), told=record.meta["tasks"], rows=rows)
+    instructions, notes = _instructions(columns, meta.tasks(location), told=row.get("tasks") or [], rows=rows)
+    notes += [f"episodes.jsonl: {key} = {row[key]}" for key in sorted(row.keys() - _ROW_KEYS)]
     if record.num_frames not in {None, rows}:
         notes.append(f"episodes.jsonl says {record.num_frames} frames, the data has {rows}")
     pictures: dict[str, Iterable[Pixels | bytes]] = {
@@ -154,13 +159,17 @@ def read(location: Location, record: Record) -> RawEpisode:
         absent=absent,
         timestamp_T=_timestamps(columns),
         rate_hz=meta.rate_hz,
-        task=instructions[0].text if instructions else None,
+        task=str(row.get("task") or "") or (instructions[0].text if instructions else None),
         instructions=instructions,
         not_stored=dict.fromkeys((*skipped, *meta.video_keys(is_depth=True)), rows),
         notes=tuple(notes),
-        success=record.meta.get("success"),
-        is_simulated=meta.info.get("simulated"),
+        success=_flag(row.get("success")),
+        is_simulated=_flag(row.get("simulated", meta.info.get("simulated"))),
     )
+
+
+def _flag(told: Any) -> bool | None:
+    return bool(told) if isinstance(told, bool | int | float) else None
 
 
 def _columns(open_file: Callable[[], pq.ParquetFile], meta: Meta) -> tuple[dict[str, Numbers], list[str]]:

@@ -33,9 +33,10 @@ class Meta:
             raise SourceError(
                 f"found LeRobot {version}, expected {' or '.join(VERSIONS)}: convert the dataset at {where}"
             )
-        missing = [key for key in ("fps", "features", "data_path", "total_episodes") if key not in info]
-        if missing:
-            raise SourceError(f"info.json lacks {', '.join(missing)}, expected what LeRobot {version} writes: {where}")
+        kinds = {"fps": int | float, "features": dict, "data_path": str, "total_episodes": int}
+        wrong = [f"{key} = {info.get(key)!r:.40}" for key, kind in kinds.items() if not isinstance(info.get(key), kind)]
+        if wrong:
+            raise SourceError(f"info.json has {', '.join(wrong)}, expected what LeRobot {version} writes: {where}")
         return cls(root=root, info=info)
 
     @property

@@ -1,0 +1,425 @@
+"""From raw episodes to Episodes: bindings, transforms, checks, cameras, and nothing left out in silence."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from ingest.detect import detect, find_embodiment
+from ingest.location import FileStamp, Location
+from ingest.record import Problem, RawEpisode, Record
+from ingest.standardize import parse_expression, standardize
+from ingest.transforms import TRANSFORMS
+from schema.embodiment import SourceBinding, builtin_embodiments, load_embodiment
+from schema.episode import Instruction
+from schema.errors import ConfigError, EpisodeError
+from schema.picture import ImageSettings, decode_jpeg, encode_jpeg
+from tests.ingest.writers import T, picture, write_aloha, write_lerobot, write_rlds
+
+UR5E = load_embodiment("ur5e")
+BINDING = UR5E.sources["lerobot"]
+BASE, WRIST = BINDING.cameras["base"], BINDING.cameras["left_wrist"]
+LOCATION = Location(uri="file:///logs", root="/logs", files={"e.parquet": FileStamp(size_bytes=1, version="1")})
+RECORD = Record(index=4, files=("e.parquet",), byte_start=10, byte_stop=20)
+FLOATS = arrays(np.float32, (4, 2), elements=st.floats(-10, 10, width=32))
+
+
+def raw_episode(**changes):
+    state = np.linspace(0, 1, T * 7, dtype=np.float32).reshape(T, 7)
+    whole = RawEpisode(
+        digest="d" * 32,
+        fields={"observation.state": state, "action": state + 0.5},
+        pictures={key: [picture(step) for step in range(T)] for key in (BASE, WRIST)},
+        rate_hz=10.0,
+        task="cup",
+        instructions=(Instruction(text="put the cup away"),),
+    )
+    return replace(whole, **changes)
+
+
+def take(raw=None, *, embodiment=UR5E, binding=BINDING, settings=None):
+    return standardize(
+        raw or raw_episode(),
+        embodiment=embodiment,
+        binding=binding,
+        source="tiny",
+        settings=settings or ImageSettings(),
+        record=RECORD,
+        location=LOCATION,
+        adapter=("lerobot", 1),
+    )
+
+
+def bound(**fields):
+    """The binding with some signals bound otherwise; "__" stands for "."."""
+    signals = BINDING.signals | {name.replace("__", "."): field for name, field in fields.items()}
+    return BINDING.model_copy(update={"signals": signals})
+
+
+def test_bound_columns_become_signals_and_pictures_become_jpeg():
+    raw = raw_episode()
+
+    episode = take(raw)
+
+    np.testing.assert_array_equal(episode.signals["state.joint_position"], raw.fields["observation.state"][:, :6])
+    np.testing.assert_array_equal(episode.signals["action.gripper"], raw.fields["action"][:, 6:])
+    assert {name: len(pictures) for name, pictures in episode.cameras.items()} == {"base": T, "left_wrist": T}
+    assert decode_jpeg(episode.cameras["base"][0].jpeg).shape == (32, 48, 3)
+    assert (episode.episode_id, episode.task, episode.source) == ("d" * 32, "cup", "tiny")
+    assert episode.action_spaces == ("joint_position",)
+    assert (episode.extras, episode.not_stored, episode.absent_cameras) == ({}, {}, {})
+
+
+def test_provenance_leads_back_to_the_bytes():
+    provenance = take().provenance
+
+    assert provenance.raw_uri == "file:///logs/e.parquet"
+    assert (provenance.record_index, provenance.byte_start, provenance.byte_stop) == (4, 10, 20)
+    assert (provenance.adapter, provenance.adapter_version) == ("lerobot", 1)
+
+
+def test_time_starts_at_zero_by_the_nominal_rate_or_the_logs_clock():
+    np.testing.assert_allclose(take().timestamp_T, np.arange(T) / 10)
+    np.testing.assert_allclose(take(raw_episode(rate_hz=None)).timestamp_T, np.arange(T) / UR5E.rate_hz)
+    clock = 100 + np.array([0, 0.1, 0.25, 0.3, 0.4, 0.5])
+
+    episode = take(raw_episode(timestamp_T=clock))
+
+    np.testing.assert_allclose(episode.timestamp_T, clock - 100)
+    np.testing.assert_array_equal(episode.camera_timestamps["base"], episode.timestamp_T)
+
+
+def test_a_clock_that_denies_the_claimed_rate_is_noted():
+    episode = take(raw_episode(timestamp_T=np.arange(T) / 5))
+    assert "claims 10 Hz, its timestamps run at 5 Hz" in episode.provenance.notes[0]
+
+
+@pytest.mark.parametrize(("stored", "kept"), [("f4", "f4"), ("f8", "f8"), ("i8", "f4"), ("?", "f4"), ("f2", "f4")])
+def test_floats_keep_their_type_and_others_become_float32(stored, kept):
+    fields = {"observation.state": np.ones((T, 7), stored), "action": np.ones((T, 7), stored)}
+    assert take(raw_episode(fields=fields)).signals["state.gripper"].dtype == np.dtype(kept)
+
+
+def test_a_stream_without_width_can_be_bound_alone():
+    fields = raw_episode().fields | {"grip": np.linspace(0, 1, T, dtype=np.float32)}
+
+    episode = take(raw_episode(fields=fields), binding=bound(state__gripper="grip | invert_gripper"))
+
+    np.testing.assert_allclose(episode.signals["state.gripper"][:, 0], 1 - np.linspace(0, 1, T), atol=1e-6)
+
+
+def test_transforms_apply_from_left_to_right():
+    fields = raw_episode().fields | {"grip": np.full((T, 1), 1.5, np.float32)}
+    clipped = take(raw_episode(fields=fields), binding=bound(state__gripper="grip | clip_unit | invert_gripper"))
+    inverted = take(raw_episode(fields=fields), binding=bound(state__gripper="grip | invert_gripper | clip_unit"))
+    assert clipped.signals["state.gripper"][0, 0] == inverted.signals["state.gripper"][0, 0] == 0
+    once = take(raw_episode(fields=fields), binding=bound(state__gripper="grip | invert_gripper"))
+    assert once.signals["state.gripper"][0, 0] == -0.5
+
+
+@given(FLOATS)
+def test_turning_a_gripper_round_twice_gives_it_back(values):
+    invert = TRANSFORMS["invert_gripper"][0]
+    np.testing.assert_allclose(invert(invert(values)), values, atol=1e-6)
+
+
+@given(FLOATS)
+def test_clipping_holds_to_the_unit_and_changes_nothing_inside(values):
+    clipped = TRANSFORMS["clip_unit"][0](values)
+    assert clipped.min() >= 0
+    assert clipped.max() <= 1
+    np.testing.assert_array_equal(TRANSFORMS["clip_unit"][0](clipped), clipped)
+
+
+def test_half_a_turn_is_pi():
+    np.testing.assert_allclose(TRANSFORMS["degrees_to_radians"][0](np.array([[180.0, -90.0]])), [[np.pi, -np.pi / 2]])
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_every_transform_keeps_shape_and_type_and_says_what_it_does(name):
+    function, told = TRANSFORMS[name]
+    values = np.ones((3, 2), np.float32)
+    assert function(values).shape == values.shape
+    assert function(values).dtype == np.float32
+    assert told
+
+
+@pytest.mark.parametrize("name", sorted(builtin_embodiments()))
+def test_every_field_of_the_builtin_tables_can_be_read(name):
+    for binding in builtin_embodiments()[name].sources.values():
+        for field in binding.signals.values():
+            parse_expression(field)
+
+
+def test_an_unknown_transform_lists_the_choices():
+    with pytest.raises(ConfigError, match=r"unknown transforms \['flip'\]: choose from invert_gripper"):
+        parse_expression("action[0:2] | flip")
+
+
+def test_a_field_that_the_log_lacks_names_the_ones_it_has():
+    with pytest.raises(EpisodeError, match=r"bound to 'grip', the log has \['action', 'observation.state'\]") as caught:
+        take(binding=bound(state__gripper="grip"))
+    assert caught.value.reason == "missing_field"
+
+
+@pytest.mark.parametrize("field", ["action[6:8]", "action[0:2]", "action[7:8]", "action"])
+def test_columns_of_another_width_are_a_mismatch(field):
+    with pytest.raises(EpisodeError, match=r"state\.gripper has 1 dimensions") as caught:
+        take(binding=bound(state__gripper=field))
+    assert caught.value.reason == "width_mismatch"
+
+
+def test_streams_of_different_length_are_named_with_their_lengths():
+    fields = raw_episode().fields | {"action": np.zeros((T - 1, 7), np.float32)}
+
+    with pytest.raises(EpisodeError, match=rf"action\.gripper {T - 1}.*state\.gripper {T}") as caught:
+        take(raw_episode(fields=fields))
+    assert caught.value.reason == "length_mismatch"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_number_that_is_not_finite_names_signal_dimension_and_frame(value):
+    action = np.zeros((T, 7), np.float32)
+    action[3:, 2] = value
+
+    with pytest.raises(
+        EpisodeError, match=rf"action\.joint_position\.elbow is {value} at frame 3 \(3 of {T}"
+    ) as caught:
+        take(raw_episode(fields=raw_episode().fields | {"action": action}))
+    assert caught.value.reason == "not_finite"
+
+
+@pytest.mark.parametrize("frames", [0, 1])
+def test_less_than_two_frames_are_too_short(frames):
+    fields = {name: values[:frames] for name, values in raw_episode().fields.items()}
+    with pytest.raises(EpisodeError, match=f"found {frames} frames, expected 2 or more") as caught:
+        take(raw_episode(fields=fields))
+    assert caught.value.reason == "too_short"
+
+
+@pytest.mark.parametrize("clock", [[0, 1, 1, 2, 3, 4], [0, 1, 0.5, 2, 3, 4], [0, 1, np.nan, 2, 3, 4]])
+def test_time_that_does_not_grow_names_the_frame(clock):
+    with pytest.raises(EpisodeError, match=r"1\.0 s at frame 1") as caught:
+        take(raw_episode(timestamp_T=np.array(clock, np.float64)))
+    assert caught.value.reason == "bad_timestamps"
+
+
+def test_values_far_outside_the_limits_are_noted_and_kept():
+    state = np.zeros((T, 7), np.float32)
+    state[2, 6] = 40
+
+    episode = take(raw_episode(fields=raw_episode().fields | {"observation.state": state}))
+
+    assert "state.gripper.gripper runs from 0 to 40 1, far outside [0, 1] in 1 frames" in episode.provenance.notes
+    assert episode.signals["state.gripper"][2, 0] == 40
+
+
+def test_unclaimed_streams_are_extras_and_wide_ones_are_named_as_not_stored():
+    fields = raw_episode().fields | {
+        "reward": np.zeros(T),
+        "effort": np.zeros((T, 8, 8)),
+        "embedding": np.zeros((T, 65)),
+        "short": np.zeros(T - 1),
+        "frame_index": np.arange(T),
+    }
+
+    episode = take(raw_episode(fields=fields, not_stored={"depth": T}))
+
+    assert set(episode.extras) == {"reward", "effort"}
+    assert episode.not_stored == {"depth": T, "embedding": T, "short": T - 1}
+
+
+def test_a_stream_of_which_columns_are_left_over_is_kept_whole_as_an_extra():
+    fields = {name: np.pad(values, ((0, 0), (0, 1))) for name, values in raw_episode().fields.items()}
+
+    episode = take(raw_episode(fields=fields))
+
+    assert set(episode.extras) == {"observation.state", "action"}
+
+
+def test_a_required_camera_that_is_missing_fails_with_the_logs_reason():
+    absent = {BASE: Problem(reason="missing_video", message="no video at x.mp4")}
+    raw = raw_episode(pictures={WRIST: raw_episode().pictures[WRIST]}, absent=absent)
+
+    with pytest.raises(EpisodeError, match=r"no video at x\.mp4") as caught:
+        take(raw)
+    assert caught.value.reason == "missing_video"
+
+
+def test_a_required_camera_that_the_log_never_had_names_the_ones_it_has():
+    with pytest.raises(EpisodeError, match="camera 'base' is bound to") as caught:
+        take(raw_episode(pictures={}))
+    assert caught.value.reason == "missing_camera"
+
+
+def test_an_optional_camera_that_is_missing_is_recorded_with_its_reason():
+    optional = SourceBinding(signals=BINDING.signals, cameras={"base": BASE}, optional_cameras={"left_wrist": WRIST})
+    pictures = {BASE: raw_episode().pictures[BASE]}
+    absent = {WRIST: Problem(reason="missing_video", message="none")}
+
+    assert take(raw_episode(pictures=pictures, absent=absent), binding=optional).absent_cameras == {
+        "left_wrist": "missing_video"
+    }
+    assert take(raw_episode(pictures=pictures), binding=optional).absent_cameras == {"left_wrist": "not_in_log"}
+
+
+def test_a_camera_that_the_source_never_has_is_absent():
+    only = SourceBinding(signals=BINDING.signals, cameras={"base": BASE})
+
+    episode = take(binding=only)
+
+    assert episode.absent_cameras == {"left_wrist": "not_in_source"}
+    assert episode.not_stored == {WRIST: T}
+
+
+@pytest.mark.parametrize("level", [0, 7])
+def test_a_camera_that_is_black_in_every_frame_is_absent_even_where_required(level):
+    black = [np.full((32, 48, 3), level, np.uint8)] * T
+
+    episode = take(raw_episode(pictures={BASE: black, WRIST: raw_episode().pictures[WRIST]}))
+
+    assert episode.absent_cameras == {"base": "black_camera"}
+    assert set(episode.cameras) == {"left_wrist"}
+    assert "black in all" in episode.provenance.notes[0]
+
+
+def test_a_camera_that_is_black_in_some_frames_is_kept_with_a_note():
+    mixed = [np.zeros((32, 48, 3), np.uint8), *[picture(step) for step in range(T - 1)]]
+
+    episode = take(raw_episode(pictures={BASE: mixed, WRIST: raw_episode().pictures[WRIST]}))
+
+    assert len(episode.cameras["base"]) == T
+    assert f"is black in 1 of {T} frames" in episode.provenance.notes[0]
+
+
+@pytest.mark.parametrize("count", [0, T - 1, T + 1])
+def test_pictures_must_be_as_many_as_frames(count):
+    pictures = {BASE: [picture()] * count, WRIST: raw_episode().pictures[WRIST]}
+    with pytest.raises(EpisodeError, match=f"camera 'base' .* has {count} pictures, expected {T}") as caught:
+        take(raw_episode(pictures=pictures))
+    assert caught.value.reason == "frame_count_mismatch"
+
+
+def test_a_broken_picture_names_camera_and_number():
+    broken = [encode_jpeg(picture()), b"\xff\xd8\xff broken", *[picture()] * (T - 2)]
+    with pytest.raises(EpisodeError, match=r"camera 'base' .*, picture 1: ") as caught:
+        take(raw_episode(pictures={BASE: broken, WRIST: raw_episode().pictures[WRIST]}))
+    assert caught.value.reason == "bad_jpeg"
+
+
+def test_large_pictures_are_scaled_and_small_jpegs_pass_byte_for_byte():
+    small = [encode_jpeg(picture(step)) for step in range(T)]
+    large = [picture(step, size=(96, 128)) for step in range(T)]
+
+    episode = take(raw_episode(pictures={BASE: small, WRIST: large}), settings=ImageSettings(size=64))
+
+    assert [item.jpeg for item in episode.cameras["base"]] == small
+    assert (episode.cameras["left_wrist"][0].height, episode.cameras["left_wrist"][0].width) == (48, 64)
+
+
+def test_an_episode_without_a_task_is_grouped_under_its_source():
+    episode = take(raw_episode(task=None, instructions=()))
+    assert episode.task == "tiny"
+    assert "names no task" in episode.provenance.notes[0]
+
+
+def take_from(folder, *, robot=None, limit=None):
+    """Detected, read and standardized: episodes by record index, and reasons of those that could not be."""
+    location = Location.of(str(folder))
+    reader, discovery = detect(location, None)
+    embodiment = find_embodiment(discovery, robot)
+    episodes, reasons = {}, {}
+    for record in discovery.records[:limit]:
+        try:
+            episodes[record.index] = standardize(
+                reader.read(location, record),
+                embodiment=embodiment,
+                binding=embodiment.sources[discovery.format],
+                source=discovery.name,
+                settings=ImageSettings(),
+                record=record,
+                location=location,
+                adapter=(reader.NAME, reader.VERSION),
+            )
+        except EpisodeError as error:
+            reasons[record.index] = error.reason
+    return discovery, episodes, reasons
+
+
+def test_a_tiny_rlds_dataset_goes_all_the_way(tmp_path):
+    write_rlds(tmp_path)
+
+    _, episodes, reasons = take_from(tmp_path)
+
+    assert (len(episodes), reasons) == (3, {})
+    assert episodes[0].absent_cameras["left_wrist"] == "black_camera"
+    assert episodes[0].not_stored == {"observation/depth_0": T, "language_embedding": T}
+
+
+def test_a_tiny_lerobot_dataset_goes_all_the_way(tmp_path):
+    write_lerobot(tmp_path)
+
+    _, episodes, reasons = take_from(tmp_path)
+
+    assert (len(episodes), reasons) == (2, {})
+    assert episodes[0].extras == {}
+
+
+def test_tiny_aloha_files_go_all_the_way_with_grippers_turned_round(tmp_path):
+    write_aloha(tmp_path / "pick/episode_0.hdf5", is_jpeg=True)
+
+    _, episodes, _ = take_from(tmp_path)
+
+    episode = episodes[0]
+    assert set(episode.cameras) == {"base", "left_wrist", "right_wrist"}
+    assert {"observations/qvel", "observations/effort"} <= set(episode.extras)
+    raw = np.random.default_rng(0).uniform(0, 1, (T, 14)).astype(np.float32)
+    np.testing.assert_allclose(episode.signals["action.left_gripper"][:, 0], 1 - raw[:, 6], atol=1e-6)
+
+
+def test_real_bridge_logs_give_three_cameras_and_a_black_one(real_logs):
+    discovery, episodes, reasons = take_from(real_logs / "bridge_rlds")
+
+    assert (len(episodes), reasons) == (25, {})
+    assert all(episode.num_frames == 10 for episode in episodes.values())
+    assert all(set(episode.cameras) == {"base", "exterior_1", "exterior_2"} for episode in episodes.values())
+    assert {episode.absent_cameras["left_wrist"] for episode in episodes.values()} == {"black_camera"}
+    assert "'val'" in discovery.notes[0]
+    assert any("not trusted" in note for note in episodes[0].provenance.notes)
+
+
+def test_real_cr5_logs_hold_as_many_frames_as_they_say(real_logs):
+    discovery, episodes, reasons = take_from(real_logs / "cr5_lerobot_v21", limit=1)
+
+    assert len(discovery.records) == 6
+    assert sum(record.num_frames for record in discovery.records) == 1332
+    assert reasons == {}
+    assert episodes[0].embodiment.name == "dobot_cr5"
+    assert episodes[0].num_frames == len(episodes[0].cameras["left_wrist"]) == 197
+
+
+def test_real_g1_logs_lack_four_videos(real_logs):
+    location = Location.of(str(real_logs / "g1_lerobot_v21"))
+    reader, discovery = detect(location, None)
+
+    absent = [record.index for record in discovery.records if reader.read(location, record).absent]
+
+    assert absent == [0, 3, 6, 9]
+    _, episodes, reasons = take_from(location.uri, limit=2)
+    assert reasons == {0: "missing_video"}
+    assert episodes[1].embodiment.name == "unitree_g1"
+    assert episodes[1].num_frames == 393
+
+
+def test_real_gr1_logs_are_44_wide_and_say_what_is_odd(real_logs):
+    discovery, episodes, reasons = take_from(real_logs / "gr1_sim_lerobot_v20", limit=1)
+
+    assert len(discovery.records) == 5
+    assert reasons == {}
+    episode = episodes[0]
+    assert sum(v.shape[1] for name, v in episode.signals.items() if name.startswith("state.")) == 44
+    assert "egoview" in discovery.notes[0]
+    assert "pear" in episode.task  # the pictures show a pear; tasks.jsonl calls it a squash
