@@ -118,7 +118,10 @@ class ShardCache:
 
     def _map(self, shard: str) -> memoryview:
         with self._lake.local(f"{shard}.tar") as path, path.open("rb") as stream:
-            return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+            try:
+                return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+            except ValueError as error:
+                raise SchemaError(f"{shard}.tar is empty, expected pictures; run `robomix lake verify`") from error
 
     def _row_group(self, shard: str, row_group: int, *wanted: tuple[str, ...]) -> pa.Table:
         state, action, cameras = wanted

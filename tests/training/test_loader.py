@@ -206,7 +206,7 @@ def damage_tar(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("harm", "expected"),
-    [(Path.unlink, "is missing from"), (damage_tar, "is broken"), (lambda path: path.write_bytes(b""), "")],
+    [(Path.unlink, "is missing from"), (damage_tar, "is broken"), (lambda path: path.write_bytes(b""), "is empty")],
     ids=["gone", "damaged", "empty"],
 )
 def test_a_shard_that_is_gone_or_damaged_is_named(tmp_path, harm: Callable[[Path], object], expected):
