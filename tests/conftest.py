@@ -1,0 +1,32 @@
+"""Fixtures that all tests may ask for."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.s3 import S3Server, s3_server
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server on loopback, started for the first test that asks for it."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3_lake_uri(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fresh place on the S3 server for one lake; the environment says how to reach it."""
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    for name in (
+        "AWS_PROFILE",
+        "AWS_SESSION_TOKEN",
+        "AWS_ENDPOINT_URL_S3",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "http_proxy",
+        "https_proxy",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    return s3.fresh_prefix()
