@@ -156,7 +156,10 @@ def _validated(raw: dict[str, Any]) -> tuple[Recipe | None, list[Problem]]:
     try:
         return Recipe.model_validate(raw), []
     except ValidationError as error:
-        return None, [_problem(item) for item in error.errors()]
+        items = error.errors()
+        # A list is called too short where what it holds is wrong: then only the latter is told.
+        inside = {item["loc"][:depth] for item in items for depth in range(len(item["loc"]))}
+        return None, [_problem(item) for item in items if item["type"] != "too_short" or item["loc"] not in inside]
 
 
 def _sound_sources(raw: dict[str, Any]) -> dict[int, SourceChoice]:
@@ -180,7 +183,9 @@ def _walk(node: yaml.Node | None, place: Place, lines: dict[Place, int]) -> Iter
         for key, value in node.value:
             here = (*place, str(key.value))
             if here in lines:
-                yield Problem(place=here, text=f"the key {key.value!r} comes twice: keep one")
+                yield Problem(
+                    place=here, text=f"the key {key.value!r} comes again on line {key.start_mark.line + 1}: keep one"
+                )
                 continue
             lines.setdefault(here, key.start_mark.line + 1)
             yield from _walk(value, here, lines)
