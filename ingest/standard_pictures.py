@@ -33,16 +33,17 @@ def store_cameras(
     """Every camera stored, absent or not stored; EpisodeError where a required one is missing or one is broken."""
     stored = StoredCameras()
     bound = {**binding.cameras, **binding.optional_cameras}
-    for camera in embodiment.cameras:
-        key = bound.get(camera.name)
+    present = {}
+    for name in (camera.name for camera in embodiment.cameras):
+        key = bound.get(name)
         if key is None:
-            stored.absent[camera.name] = "not_in_source"
+            stored.absent[name] = "not_in_source"
         elif key in raw.pictures:
-            _store_one(stored, camera.name, raw.pictures[key], key=key, settings=settings, num_frames=num_frames)
+            present[name] = key
         else:
-            stored.absent[camera.name] = _why_absent(
-                raw, camera.name, key=key, is_required=camera.name in binding.cameras
-            )
+            stored.absent[name] = _why_absent(raw, name, key=key, is_required=name in binding.cameras)
+    for name, key in present.items():  # decoded only once nothing required is known to be missing
+        _store_one(stored, name, raw.pictures[key], key=key, settings=settings, num_frames=num_frames)
     unclaimed = [key for key in raw.pictures if key not in bound.values()]
     stored.not_stored |= dict.fromkeys(unclaimed, num_frames)
     stored.notes += [problem.message for key, problem in raw.absent.items() if key not in bound.values()]

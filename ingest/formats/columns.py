@@ -18,7 +18,7 @@ def open_parquet(content: bytes, *, file: str) -> pq.ParquetFile:
     """The file, ready to read; EpisodeError "unreadable_parquet" where it is none or was cut."""
     try:
         return pq.ParquetFile(pa.BufferReader(content))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise EpisodeError("unreadable_parquet", f"not a whole Parquet file: {error}; fetch again {file}") from error
 
 

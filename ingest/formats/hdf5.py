@@ -19,7 +19,7 @@ def open_hdf5(path: Path, *, file: str) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r", locking=False) as handle:
             yield handle
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SystemError, ValueError) as error:  # what h5py makes of broken bytes
         raise EpisodeError("unreadable_hdf5", f"not a whole HDF5 file: {error}; fetch again {file}") from error
 
 

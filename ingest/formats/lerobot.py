@@ -179,7 +179,7 @@ def _columns(open_file: Callable[[], pq.ParquetFile], meta: Meta) -> tuple[dict[
     numeric = [name for name in schema.names if is_numeric(schema.field(name).type)]
     try:
         table = parquet.read(columns=numeric)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise EpisodeError("unreadable_parquet", f"its columns cannot be read: {error}") from error
     columns = {}
     for name in numeric:

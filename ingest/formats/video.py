@@ -17,10 +17,10 @@ def frames_of(video: bytes, *, expected: int, file: str) -> Iterator[Pixels]:
     """Every frame, uint8 RGB `[H, W, 3]`; EpisodeError where there are not exactly as many as expected."""
     found = 0
     try:
-        with av.open(BytesIO(video), mode="r") as container:
-            if not container.streams.video:
-                raise EpisodeError("bad_video", f"found no picture stream in {file}")
-            stream = container.streams.video[0]
+        with av.open(BytesIO(video), mode="r", metadata_errors="replace") as container:
+            stream = next(iter(container.streams.video), None)
+            if stream is None or stream.codec_context is None:
+                raise EpisodeError("bad_video", f"found no pictures of a known codec in {file}")
             stream.codec_context.thread_count = DECODER_THREADS
             for frame in container.decode(stream):
                 found += 1

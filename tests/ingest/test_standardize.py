@@ -15,7 +15,7 @@ from ingest.standardize import parse_expression, standardize
 from ingest.transforms import TRANSFORMS
 from schema.embodiment import SourceBinding, builtin_embodiments, load_embodiment
 from schema.episode import Instruction
-from schema.errors import ConfigError, EpisodeError
+from schema.errors import ConfigError, EpisodeError, SourceError
 from schema.picture import ImageSettings, decode_jpeg, encode_jpeg
 from tests.ingest.writers import T, picture, write_aloha, write_lerobot, write_rlds
 
@@ -378,6 +378,34 @@ def test_tiny_aloha_files_go_all_the_way_with_grippers_turned_round(tmp_path):
     assert {"observations/qvel", "observations/effort"} <= set(episode.extras)
     raw = np.random.default_rng(0).uniform(0, 1, (T, 14)).astype(np.float32)
     np.testing.assert_allclose(episode.signals["action.left_gripper"][:, 0], 1 - raw[:, 6], atol=1e-6)
+
+
+DAMAGED = {
+    "rlds": (write_rlds, "widowx"),
+    "lerobot": (lambda folder: write_lerobot(folder, num_episodes=1), "ur5e"),
+    "aloha": (lambda folder: write_aloha(folder / "episode_0.hdf5", is_jpeg=True), "bimanual_trossen"),
+}
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_bytes_give_an_episode_or_an_error_of_ours(tmp_path, name, seed):
+    write, robot = DAMAGED[name]
+    write(tmp_path)
+    random = np.random.default_rng(seed)
+    files = sorted(path for path in tmp_path.rglob("*") if path.is_file() and path.suffix not in {".json", ".jsonl"})
+    file = files[random.integers(len(files))]
+    content = bytearray(file.read_bytes())
+    for place in random.integers(0, min(len(content), 8000), 3):
+        content[place] = random.integers(256)
+    file.write_bytes(content)
+
+    try:
+        discovery, episodes, reasons = take_from(tmp_path, robot=robot)
+    except SourceError:  # the only file of a source does not look like its format any more
+        return
+
+    assert len(episodes) + len(reasons) == len(discovery.records)
 
 
 def test_real_bridge_logs_give_three_cameras_and_a_black_one(real_logs):
