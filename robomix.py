@@ -21,6 +21,8 @@ from rich.table import Table
 from schema.errors import RobomixError
 
 EXIT_PROBLEM, EXIT_QUARANTINE = 1, 3
+EXIT_STOPPED = 130
+"""Ctrl-C, as typer ends it."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 lake_app = typer.Typer(no_args_is_help=True, help="Look at a lake, check it, clean it.")
@@ -30,8 +32,8 @@ app.add_typer(lake_app, name="lake")
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(fleet_app, name="fleet")
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 LakeOption = Annotated[str, typer.Option("--lake", help="Folder or URI of the lake, such as s3://bucket/lake.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="End with one JSON object on a line of its own.")]
@@ -71,8 +73,9 @@ def ingest_(
     for line in report_lines(report):
         (err if json_ else out).print(line, markup=False)
     if json_:
-        flat = {**asdict(report), **report.outcomes}
-        print(json.dumps({name: value for name, value in flat.items() if name != "outcomes"}))  # noqa: T201
+        flat: dict[str, Any] = {**asdict(report), **report.outcomes}
+        del flat["outcomes"]
+        print(json.dumps(flat))  # noqa: T201
     if report.outcomes["quarantined"]:
         raise typer.Exit(EXIT_QUARANTINE)
 
@@ -91,9 +94,9 @@ def lake_info(
         return
     out.print(f"lake {found.lake}, version {found.version}", markup=False)
     _table(found.components, totals=("episodes", "frames", "hours"))
-    if found.quarantine:
-        out.print("\nin quarantine:")
-        _table(found.quarantine)
+    for held in found.quarantine:
+        title = f"{held['records']} in quarantine: {held['reason']} ({held['source']}, at {held['stage']}), such as"
+        out.print(f"{title}\n  {held['example']}", markup=False)
 
 
 @lake_app.command("verify")
@@ -162,7 +165,8 @@ def fleet_record(
 def recipe_plan(
     recipe: Annotated[str, typer.Argument(help="The recipe, a YAML file.")],
     lake: LakeOption,
-    samples: Annotated[int, typer.Option(min=1, help="Plan for so many samples.")] = 1_000_000,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps to plan for.")] = 30_000,
+    batch: Annotated[int, typer.Option(min=1, help="Samples per step, over all ranks.")] = 32,
     json_: JsonOption = False,
 ) -> None:
     """What a recipe would sample from a lake, without reading a picture."""
@@ -170,11 +174,12 @@ def recipe_plan(
     from curation.recipe import load_recipe
     from schema.lake import Lake
 
-    found = plan(load_recipe(recipe), Lake.open(lake), samples=samples)
+    found = plan(load_recipe(recipe), Lake.open(lake), steps=steps, batch=batch)
     if json_:
         print(json.dumps(asdict(found)))  # noqa: T201
         return
-    _table(found.rows(), totals=("episodes", "frames", "hours", "share %", "quota"))
+    _table(found.rows(), totals=("episodes", "frames", "hours", "share", "quota"))
+    out.print(f"held out: {found.held_out_episodes} episodes; epochs are over {found.samples or 0:,} samples")
     for warning in found.warnings:
         out.print(f"warning: {warning}", markup=False)
 
@@ -303,7 +308,7 @@ def _table(rows: Any, totals: tuple[str, ...] = ()) -> None:
     for name in rows[0]:
         is_number = isinstance(rows[0][name], int | float)
         footer = _cell(sum(row[name] for row in rows)) if name in totals else ""
-        table.add_column(name, justify="right" if is_number else "left", footer=footer, overflow="fold")
+        table.add_column(name, justify="right" if is_number else "left", footer=footer, no_wrap=True)
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
     out.print(table)
@@ -339,9 +344,10 @@ def main() -> None:
         for note in getattr(error, "__notes__", ()):
             err.print(f"  {note}", markup=False)
         sys.exit(EXIT_PROBLEM)
-    except KeyboardInterrupt:
-        err.print("stopped; the same command goes on where it was")
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == EXIT_STOPPED:
+            err.print("stopped; the same command goes on where it was")
+        raise
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ def info(lake: Lake) -> Info:
             episodes=pl.len(),
             frames=pl.col("num_frames").sum().cast(pl.Int64),
             hours=pl.col("duration_s").sum() / 3600,
+            megabytes=(pl.col("tar_stop") - pl.col("tar_start")).sum() / 1e6,
             cameras=pl.col("cameras").list.join(" ").unique().sort().str.join(" | "),
-            gigabytes=(pl.col("tar_stop") - pl.col("tar_start")).sum() / 1e9,
         )
         .sort(keys)
         .collect()

@@ -11,7 +11,7 @@ from training.batch import Batch
 
 _COLUMNS = 4
 _GAP = 8
-_LINES = 3
+_LINES = 4
 _FONT_SIZE = 13
 _PAPER, _INK, _FAINT = (250, 250, 247), (30, 30, 30), (205, 205, 200)
 
@@ -40,7 +40,7 @@ def contact_sheet(batch: Batch, *, slots: tuple[str, ...], titles: tuple[str, ..
             else:
                 draw.rectangle((*place, place[0] + cell - 3, place[1] + cell - 3), outline=_FAINT)
                 draw.text((place[0] + 6, place[1] + cell // 2 - line), f"no {slots[slot]}", _FAINT, font)
-        lines = textwrap.wrap(f"“{batch.prompts[number]}”", characters)[:_LINES]
+        lines = textwrap.wrap(f"“{batch.prompts[number]}”", characters, max_lines=_LINES, placeholder=" …")
         draw.multiline_text((left, top + line + cell + 2), "\n".join(lines), _INK, font)
     return sheet
 
