@@ -18,7 +18,7 @@ import polars as pl
 
 from ingest.detect import format_named
 from ingest.location import Location
-from ingest.plan import PlannedBundle
+from ingest.plan import UNFORESEEN, PlannedBundle
 from ingest.record import Record
 from ingest.standardize import standardize
 from schema.commit import Bundle, Row
@@ -28,7 +28,7 @@ from schema.episode import Episode
 from schema.errors import EpisodeError, RobomixError
 from schema.lake import Lake
 from schema.picture import ImageSettings
-from schema.shards import Shard, ShardWriter
+from schema.shards import SHARD_BYTES, Shard, ShardWriter
 from schema.tables import FORMAT_VERSION
 
 Stage = Literal["discover", "read", "standardize", "write"]
@@ -83,6 +83,8 @@ def run_bundle(job: Job, bundle: PlannedBundle) -> Bundle:
                 error.add_note(f"while at stage {progress.stage!r} of record {record.index} ({record.files[0]})")
                 raise
             except (RobomixError, OSError, ValueError, ArithmeticError, EOFError) as error:
+                if progress.stage == "write" and isinstance(error, OSError):
+                    raise RobomixError(_no_room(folder, error)) from error
                 quarantine.append(_quarantine_row(job, record, key=key, stage=progress.stage, error=error))
         shard = writer.finish()
         if shard is not None:
@@ -122,11 +124,20 @@ def _known_episodes(lake: Lake, conversion: str) -> set[str]:
     return set(rows.collect()["episode_id"])
 
 
+def _no_room(folder: Path, error: OSError) -> str:
+    return (
+        f"cannot write a shard ({error}); expected room for one of about {SHARD_BYTES // 2**20} MiB per core: "
+        f"free some or set TMPDIR, and run the same command again; it was spooled in {folder}"
+    )
+
+
 def _upload(lake: Lake, source: str, shard: Shard) -> None:
+    """Put both files in, also where a killed run left the same ones.
+
+    They must be young again, or a `gc` would take them for garbage before their rows are committed.
+    """
     for local, extension in ((shard.parquet, "parquet"), (shard.tar, "tar")):
-        file = f"shards/{source}/{shard.digest}.{extension}"
-        if not lake.exists(file):
-            lake.upload(local, file)
+        lake.upload(local, f"shards/{source}/{shard.digest}.{extension}")
 
 
 def _rows(job: Job, shard: Shard, keys: dict[str, list[str]]) -> list[Row]:
@@ -155,7 +166,7 @@ def _annotations(episode: Episode) -> Iterator[Row]:
 
 
 def _quarantine_row(job: Job, record: Record, *, key: str, stage: Stage, error: Exception) -> Row:
-    reason = error.reason if isinstance(error, EpisodeError) else f"unexpected_{type(error).__name__.lower()}"
+    reason = error.reason if isinstance(error, EpisodeError) else f"{UNFORESEEN}{type(error).__name__.lower()}"
     frames = [(Path(frame.filename).name, frame.name) for frame in traceback.extract_tb(error.__traceback__)]
     return {
         "source_key": key,

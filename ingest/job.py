@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import polars as pl
 import ray
@@ -19,9 +20,10 @@ from ingest.detect import detect, find_embodiment, format_named
 from ingest.location import Location
 from ingest.plan import Plan, PlannedBundle, conversion_of, make_plan, source_key
 from ingest.record import Discovery
+from ingest.standardize import parse_expression
 from schema.commit import Bundle, Outcome, commit, compact, done_bundles, tally
 from schema.embodiment import Embodiment
-from schema.errors import ConfigError, SourceError
+from schema.errors import ConfigError, RobomixError, SourceError
 from schema.lake import Lake
 from schema.picture import ImageSettings
 
@@ -29,6 +31,8 @@ GROUP_BUNDLES = 64
 GROUP_SECONDS = 30.0
 """How many bundles, or how long, a driver waits at most before it commits."""
 _IN_FLIGHT_PER_CPU = 2
+_RETRIES = 3
+"""How often a bundle is tried again whose worker died; an error that a worker lives to tell is not tried again."""
 
 Progress = Callable[[int, int], None]
 """Called with (records done, records discovered)."""
@@ -95,6 +99,8 @@ def prepare(request: Request) -> Prepared:
     """Everything that can be known before anything is written; every mistake of the request is found here."""
     location, discovery = discover(request)
     embodiment = find_embodiment(discovery, request.embodiment)
+    for expression in embodiment.sources[discovery.format].signals.values():
+        parse_expression(expression)
     reader = format_named(discovery.format)
     source = request.source or _clean(discovery.name)
     if source != _clean(source):
@@ -160,11 +166,11 @@ def _run(lake: Lake, job: Job, plan: Plan, *, progress: Progress) -> dict[str, O
 
 def _finished(job: Job, todo: list[PlannedBundle]) -> Iterator[tuple[PlannedBundle, Bundle]]:
     """Run bundles as tasks, a bounded number at once, and give each one's rows as it ends."""
-    task = ray.remote(run_bundle).options(num_cpus=1, max_retries=3, name=f"ingest {job.source}")
+    task = ray.remote(run_bundle).options(num_cpus=1, max_retries=_RETRIES, name=f"ingest {job.source}")
     shared = ray.put(job)
-    in_flight = max(2, int(ray.cluster_resources().get("CPU", 1)) * _IN_FLIGHT_PER_CPU)
+    in_flight = max(2, int(ray.cluster_resources().get("CPU", 1)) * _IN_FLIGHT_PER_CPU)  # type: ignore[no-untyped-call]
     waiting = iter(todo)
-    running: dict[ray.ObjectRef, PlannedBundle] = {}
+    running: dict[ray.ObjectRef[Bundle], PlannedBundle] = {}
     try:
         while True:
             while len(running) < in_flight and (bundle := next(waiting, None)) is not None:
@@ -173,34 +179,58 @@ def _finished(job: Job, todo: list[PlannedBundle]) -> Iterator[tuple[PlannedBund
                 return
             (ready,), _ = ray.wait(list(running), num_returns=1)
             bundle = running.pop(ready)
-            yield bundle, _result(ready)
+            yield bundle, _result(ready, bundle)
     finally:
         for reference in running:
             ray.cancel(reference, force=True)
 
 
-def _result(reference: ray.ObjectRef) -> Bundle:
+def _result(reference: "ray.ObjectRef[Bundle]", planned: PlannedBundle) -> Bundle:
     """The rows of a task, or its own error rather than Ray's wrapping of it."""
     try:
         bundle: Bundle = ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
-        cause.add_note(str(error))
+        if not isinstance(cause, RobomixError):
+            cause.add_note(error.traceback_str)
         raise cause from None
+    except ray.exceptions.RayError as error:
+        raise RobomixError(_lost(planned, error)) from None
     return bundle
+
+
+def _lost(planned: PlannedBundle, error: Exception) -> str:
+    """For a person: which records a worker died of, each time that it was tried."""
+    files = sorted({record.files[0] for record in planned.records})
+    numbers = [record.index for record in planned.records]
+    told = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+    return (
+        f"no worker survived records {told} of the source ({type(error).__name__}), tried {_RETRIES + 1} times: "
+        "one of them crashes its decoder or needs more memory than there is; take it away, or give the workers more, "
+        f"and run the same command again. The files: {', '.join(files[:8])}{' …' if len(files) > 8 else ''}"
+    )
 
 
 def start_ray() -> None:
     """Join the cluster that RAY_ADDRESS names, or start one on this machine; nothing where one runs already."""
     if ray.is_initialized():
         return
-    checkout = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
-    ray.init(
-        include_dashboard=False,
-        logging_level=logging.WARNING,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": checkout, "POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}},
-    )
+    paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
+    variables = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    try:
+        ray.init(
+            include_dashboard=False,
+            logging_level=logging.ERROR,  # a warning tells of Ray's tokens, which is nothing to act on
+            log_to_driver=False,
+            runtime_env={"env_vars": variables},
+        )
+    except (ConnectionError, ray.exceptions.AuthenticationError) as error:
+        address = os.environ.get("RAY_ADDRESS")
+        reason = str(error.__cause__ or error).strip().splitlines()[-1]
+        raise ConfigError(
+            f"cannot join the Ray cluster of RAY_ADDRESS={address!r}: {reason}; start it (`ray start --head`), set "
+            "RAY_AUTH_MODE=token if it asks for a token, or unset RAY_ADDRESS to use this machine alone"
+        ) from error
 
 
 def _account(lake: Lake, prepared: Prepared, *, ingest_run: str, fresh: dict[str, Outcome]) -> Report:

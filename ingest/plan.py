@@ -21,6 +21,8 @@ from schema.picture import ImageSettings
 from schema.shards import SHARD_BYTES
 from schema.tables import FORMAT_VERSION
 
+UNFORESEEN = "unexpected_"
+"""How the reason of a quarantine row begins where no format named the fault."""
 _MIN_BUNDLE_BYTES = 8 * 2**20
 _BUNDLES_OF_A_SMALL_SOURCE = 32
 """A source below 32 shards is cut into about as many bundles, so that every core has work."""
@@ -31,6 +33,7 @@ class PlannedBundle:
     """Records that become one shard."""
 
     bundle_id: str
+    """Covers the records: drivers that cut one plan differently never take each other's bundles for their own."""
     records: tuple[Record, ...]
     source_keys: tuple[str, ...]
 
@@ -59,10 +62,11 @@ def source_key(location: Location, record: Record) -> str:
 def make_plan(lake: Lake, location: Location, discovery: Discovery, *, source: str, conversion: str) -> Plan:
     """The plan of this ingest: the one in the lake where the same ingest was begun before, else a new one."""
     keys = [source_key(location, record) for record in discovery.records]
-    plan_id = digest_json([source, location.uri, conversion, keys])[:16]
+    failures = {key: count for key, count in _unforeseen(lake, source, conversion).items() if key in set(keys)}
+    plan_id = digest_json([source, location.uri, conversion, keys, *([failures] if failures else [])])[:16]
     file = f"plans/{plan_id}.json"
     if not lake.exists(file):
-        known = known_keys(lake, source, conversion) & set(keys)
+        known = (known_keys(lake, source, conversion) & set(keys)) - failures.keys()
         todo = [(record, key) for record, key in zip(discovery.records, keys, strict=True) if key not in known]
         plan = Plan(plan_id=plan_id, bundles=_cut(plan_id, todo), known=tuple(sorted(known)))
         lake.write(file, canonical_json(asdict(plan)))
@@ -74,6 +78,19 @@ def known_keys(lake: Lake, source: str, conversion: str) -> set[str]:
     ours = (pl.col("source") == source) & (pl.col("conversion") == conversion)
     tables = (lake.scan(name).filter(ours).select("source_key") for name in ("episodes", "quarantine"))
     return set(pl.concat(list(tables)).collect()["source_key"])
+
+
+def _unforeseen(lake: Lake, source: str, conversion: str) -> dict[str, int]:
+    """Records in quarantine for a fault that no format foresaw, and how often each met one.
+
+    It may be the machine's (a disk, a network, a permission), which leaves no trace in the files when it is mended:
+    each new run tries them once more.
+    """
+    ours = (pl.col("source") == source) & (pl.col("conversion") == conversion)
+    failed = lake.scan("quarantine").filter(ours & pl.col("reason").str.starts_with(UNFORESEEN))
+    taken = lake.scan("episodes").filter(ours).select("source_key")
+    counted = failed.join(taken, on="source_key", how="anti").group_by("source_key").len().collect()
+    return dict(counted.iter_rows())
 
 
 def _cut(plan_id: str, todo: Sequence[tuple[Record, str]]) -> tuple[PlannedBundle, ...]:
@@ -89,11 +106,11 @@ def _cut(plan_id: str, todo: Sequence[tuple[Record, str]]) -> tuple[PlannedBundl
         size += record.stored_bytes
     return tuple(
         PlannedBundle(
-            bundle_id=f"{plan_id}-{number:06d}",
+            bundle_id=f"{plan_id}-{digest_json([key for _, key in group])[:16]}",
             records=tuple(record for record, _ in group),
             source_keys=tuple(key for _, key in group),
         )
-        for number, group in enumerate(groups)
+        for group in groups
     )
 
 
