@@ -227,7 +227,7 @@ def _head(fs: Any, root: str, *, where: str) -> dict[str, Any]:
         assert isinstance(head["digest"], str)
     except FileNotFoundError as error:
         raise ConfigError(
-            f"no lock there: expected a folder with lock.json; make one with `robomix lock RECIPE` ({where})"
+            f"no lock there: expected a folder with lock.json; make one with `robomix recipe lock RECIPE` ({where})"
         ) from error
     except (ValueError, KeyError, TypeError, AssertionError) as error:
         raise ConfigError(
