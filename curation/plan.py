@@ -1,7 +1,7 @@
 """A plan: what a recipe would really sample, told from the catalogue alone; no picture or number is read."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from curation.recipe import Recipe
 from curation.select import Selection, select
@@ -37,7 +37,7 @@ class Plan:
     name: str
     components: tuple[PlannedComponent, ...]
     samples: int | None
-    """Training steps times global batch, where it is known."""
+    """Steps times batch, where both are known."""
     episodes: int
     frames: int
     hours: float
@@ -47,26 +47,15 @@ class Plan:
     warnings: tuple[str, ...]
 
     def rows(self) -> list[dict[str, object]]:
-        """One row per component for a table, the largest share first; numbers rounded for people."""
-        ordered = sorted(self.components, key=lambda one: (-one.share, one.component))
-        return [
-            {
-                "component": one.component,
-                "episodes": one.episodes,
-                "frames": one.frames,
-                "hours": round(one.hours, 3),
-                "share %": round(100 * one.share, 2),
-                "quota": one.quota,
-                "epochs": None if one.epochs is None else round(one.epochs, 2),
-            }
-            for one in ordered
-        ]
+        """One row per component, the largest share first."""
+        return [asdict(one) for one in sorted(self.components, key=lambda one: (-one.share, one.component))]
 
 
-def plan(recipe: Recipe, lake: Lake, *, samples: int | None = None) -> Plan:
-    """The plan of a recipe for so many samples (training steps times global batch); ConfigError as `make_lock`."""
+def plan(recipe: Recipe, lake: Lake, *, steps: int | None = None, batch: int | None = None) -> Plan:
+    """The plan of a recipe for so many training steps of a global batch; ConfigError as `make_lock`."""
     selection = select(recipe, lake)
     weighed = weigh(selection.candidates, alpha=recipe.weighting.alpha)
+    samples = None if steps is None or batch is None else steps * batch
     components = tuple(
         PlannedComponent(
             component=candidate.name,

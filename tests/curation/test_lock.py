@@ -83,6 +83,15 @@ def test_a_registered_lock_is_loaded_from_the_lake(lock, lake):
     assert Lock.load(f"{lake.uri}/{folder}").digest == lock.digest
 
 
+def test_a_lock_is_made_kept_and_loaded_on_s3(s3_lake_uri, tmp_path):
+    lake = Lake.open_or_create(s3_lake_uri)
+    store(lake, tmp_path, [one_robot()])
+    lock = make_lock(parse_recipe("name: x\nsources: [{source: tiny}]"), lake)
+    lock.save(f"{lake.uri}/elsewhere")
+    assert Lock.load(f"{lake.uri}/{register(lock, lake)}").digest == lock.digest
+    assert Lock.load(f"{lake.uri}/elsewhere").digest == lock.digest
+
+
 def test_a_changed_number_in_lock_json_is_noticed(lock, tmp_path):
     lock.save(tmp_path / "demo")
     file = tmp_path / "demo" / "lock.json"

@@ -33,8 +33,8 @@ def test_a_plan_needs_no_shard(tmp_path, recipe):
     assert plan(recipe(), lake).frames == 12
 
 
-def test_epochs_follow_from_the_samples(lake, recipe):
-    planned = plan(recipe(), lake, samples=2000)
+def test_epochs_follow_from_steps_and_batch(lake, recipe):
+    planned = plan(recipe(), lake, steps=500, batch=4)
     assert [component.epochs for component in planned.components] == pytest.approx([5] * 4)
     assert plan(recipe(), lake).components[0].epochs is None
 
@@ -42,16 +42,16 @@ def test_epochs_follow_from_the_samples(lake, recipe):
 def test_rows_are_for_a_table_largest_share_first(tmp_path):
     lake = Lake.open_or_create(str(tmp_path / "lake"))
     store(lake, tmp_path, [make_episode(0, task="a", num_frames=4), make_episode(1, task="b", num_frames=12)])
-    rows = plan(parse_recipe("name: x\nsources: [{source: tiny}]"), lake, samples=100).rows()
+    rows = plan(parse_recipe("name: x\nsources: [{source: tiny}]"), lake, steps=25, batch=4).rows()
     assert [row["component"] for row in rows] == ["ur5e/b", "ur5e/a"]
     assert rows[0] == {
         "component": "ur5e/b",
         "episodes": 1,
         "frames": 12,
-        "hours": 0,
-        "share %": 61.6,
+        "hours": pytest.approx(12 / 20 / 3600),
+        "share": pytest.approx(3**0.43 / (1 + 3**0.43)),
         "quota": round(2**20 * 3**0.43 / (1 + 3**0.43)),
-        "epochs": 5.13,
+        "epochs": pytest.approx(100 / 12 * 3**0.43 / (1 + 3**0.43)),
     }
 
 
@@ -59,7 +59,7 @@ def test_what_is_seen_too_often_or_hardly_is_warned_of(tmp_path):
     lake = Lake.open_or_create(str(tmp_path / "lake"))
     store(lake, tmp_path, [make_episode(0, task="a", num_frames=1), make_episode(1, task="b", num_frames=300)])
     text = "name: x\nsources: [{source: tiny}]\nweighting: {alpha: 1}"
-    warnings = plan(parse_recipe(text), lake, samples=301 * 11).warnings
+    warnings = plan(parse_recipe(text), lake, steps=301, batch=11).warnings
     assert any("'ur5e/a' is 0.33% of the mixture" in warning for warning in warnings)
     assert sum("is seen 11.0 times, more than 10" in warning for warning in warnings) == 2
 
