@@ -1,0 +1,79 @@
+"""The flow-matching objective of π0, and the one place where its two time conventions meet.
+
+Code here, like the released code, runs time from t = 1 (noise) to t = 0 (data):
+    x_t = t * noise + (1 - t) * actions,    velocity u = dx/dt = noise - actions.
+The paper (arXiv 2410.24164, section IV) has τ = 1 - t, so A^τ = τ A + (1 - τ) ε, and its velocity dA^τ/dτ is -u.
+Nothing here draws random numbers: noise and uniforms come from the caller, keyed as it likes.
+"""
+
+# Legend: B batch, H chunk steps, W padded action width.
+from typing import Protocol
+
+from torch import Tensor
+
+from model.observation import Observation
+
+TIME_CEILING = 0.999
+"""s of the paper: times above τ = s are never trained on; ten steps of integration need none of them."""
+
+
+class VelocityModel(Protocol):
+    """What the loss needs of a model: π0 itself, or π0 wrapped for several processes."""
+
+    def __call__(self, observation: Observation, noisy_actions_BHW: Tensor, time_B: Tensor, /) -> Tensor:
+        """[B, H, W] velocity."""
+
+
+def time_of_tau(tau: Tensor) -> Tensor:
+    """The code's time of the paper's τ; being its own inverse, also the other way."""
+    return 1.0 - tau
+
+
+def time_from_uniform(uniform_B: Tensor) -> Tensor:
+    """[B] training times from uniform numbers in [0, 1), by the inverse distribution function; more of it near noise.
+
+    The paper draws (s - τ)/s from Beta(1.5, 1), whose distribution function is x^1.5.
+    """
+    beta_B = uniform_B ** (2.0 / 3.0)
+    return time_of_tau(TIME_CEILING * (1.0 - beta_B))
+
+
+def interpolate(actions_BHW: Tensor, noise_BHW: Tensor, time_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Noisy actions x_t and the velocity there, both [B, H, W]."""
+    time_B11 = time_B[:, None, None]
+    return time_B11 * noise_BHW + (1.0 - time_B11) * actions_BHW, noise_BHW - actions_BHW
+
+
+def loss(
+    model: VelocityModel,
+    observation: Observation,
+    actions_BHW: Tensor,
+    *,
+    noise: Tensor,
+    time: Tensor,
+    action_mask_BW: Tensor,
+    step_mask_BH: Tensor,
+    openpi_compatible: bool = False,
+) -> Tensor:
+    """[B] squared error of the velocity, each sample's mean over its valid dimensions and steps.
+
+    `noise` is [B, H, W] standard normal, `time` [B] from `time_from_uniform`. Dimensions outside `action_mask_BW` are
+    zero in x_t and not in the loss; steps outside `step_mask_BH` (past an episode's end) are in x_t, as in sampling,
+    but not in the loss. A sample with nothing valid has loss 0. `openpi_compatible` is how released checkpoints were
+    trained: both masks are ignored, all dimensions carry noise and count.
+    """
+    if not openpi_compatible:
+        keep_B1W = action_mask_BW[:, None, :].to(actions_BHW.dtype)
+        actions_BHW, noise = actions_BHW * keep_B1W, noise * keep_B1W
+    noisy_BHW, target_BHW = interpolate(actions_BHW, noise, time)
+    error_BHW = (model(observation, noisy_BHW, time).float() - target_BHW.float()).square()
+    if openpi_compatible:
+        return error_BHW.mean(dim=(1, 2))
+    return masked_mean(error_BHW, action_mask_BW, step_mask_BH)
+
+
+def masked_mean(error_BHW: Tensor, action_mask_BW: Tensor, step_mask_BH: Tensor) -> Tensor:
+    """[B] mean of each sample over its valid dimensions and steps; 0 where it has none."""
+    counts_BHW = step_mask_BH[:, :, None] & action_mask_BW[:, None, :]
+    total_B = error_BHW.where(counts_BHW, 0.0).sum(dim=(1, 2))
+    return total_B / counts_BHW.sum(dim=(1, 2)).clamp(min=1)

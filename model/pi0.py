@@ -1,0 +1,113 @@
+"""π0: a vision-language model and an action expert that read each other layer by layer (arXiv 2410.24164).
+
+`forward` gives the velocity of the flow at noisy actions; flow_matching.py makes a loss of it, `sample` integrates it
+to actions. Time runs from 1 (noise) to 0 (data), see flow_matching.py.
+"""
+
+# Legend: B batch, C cameras, S side of the pictures, K tokens per picture, L prompt tokens, P = C*K + L prefix tokens,
+# D width of the VLM, H chunk steps, W padded action width, E width of the action expert.
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.attention_mask import Layout, lay_out
+from model.config import Pi0Config, VisionConfig
+from model.gemma import KeyValues, RMSNorm
+from model.layer_pair import LayerPair
+from model.observation import Observation
+from model.siglip import Siglip
+from model.stem import Stem
+from model.time_embedding import embed_time
+
+
+class Pi0(nn.Module):
+    """The model. Chunk length, cameras and prompt length are shapes of the data; weights are as torch initializes them.
+
+    For training from scratch call `initialize` (initialize.py); for released weights, weights.py. Sharded by FSDP2,
+    `sample` must be registered with `register_fsdp_forward_method`, and to compile, compile each of `layers`.
+    """
+
+    def __init__(self, config: Pi0Config) -> None:
+        super().__init__()
+        self.config = config
+        vlm_width, width = config.vlm.width, config.action_expert.width
+        encoder = config.image_encoder
+        self.image_encoder = (
+            Siglip(encoder, vlm_width) if isinstance(encoder, VisionConfig) else Stem(encoder, vlm_width)
+        )
+        self.embed_tokens = nn.Embedding(config.vocab_size, vlm_width)
+        self.layers = nn.ModuleList(LayerPair(config, is_last=n == config.depth - 1) for n in range(config.depth))
+        self.action_norm = RMSNorm(width, config.rms_norm_eps)
+        self.state_proj = nn.Linear(config.action_width, width)
+        self.action_in_proj = nn.Linear(config.action_width, width)
+        self.action_time_mlp_in = nn.Linear(2 * width, width)
+        self.action_time_mlp_out = nn.Linear(width, width)
+        self.action_out_proj = nn.Linear(width, config.action_width)
+
+    def forward(self, observation: Observation, noisy_actions_BHW: Tensor, time_B: Tensor) -> Tensor:
+        """[B, H, W] velocity noise - actions at x_t, for times in [0, 1]."""
+        prefix, valid_BP = self.embed_prefix(observation)
+        suffix = self.embed_suffix(observation.state, noisy_actions_BHW, time_B)
+        layout = self._lay_out(valid_BP, noisy_actions_BHW)
+        for layer in self.layers:
+            prefix, suffix, _ = layer(prefix, suffix, layout)
+        return self._read_velocity(suffix)
+
+    @torch.no_grad()
+    def sample(
+        self, observation: Observation, noise_BHW: Tensor, *, steps: int = 10, action_mask: Tensor | None = None
+    ) -> Tensor:
+        """[B, H, W] actions: the flow integrated from noise in `steps` Euler steps over one pass through the prefix.
+
+        `action_mask` [B, W] names the robot's real dimensions; the others are zero from noise to result, as in
+        training. None leaves noise in all of them, as released checkpoints expect. Times are 1 - k/steps to the last
+        bit, not a running sum of float32, which drifts enough to move actions by 2e-4.
+        """
+        prefix, valid_BP = self.embed_prefix(observation)
+        layout = self._lay_out(valid_BP, noise_BHW)
+        cache: list[KeyValues] = []
+        for layer in self.layers:
+            prefix, _, key_values = layer(prefix, None, layout)
+            cache.append(key_values)
+        keep_BHW = torch.ones_like(noise_BHW) if action_mask is None else action_mask[:, None, :].to(noise_BHW.dtype)
+        actions = noise_BHW * keep_BHW
+        for step in range(steps):
+            time_B = torch.full(noise_BHW.shape[:1], 1.0 - step / steps, device=noise_BHW.device)
+            suffix = self.embed_suffix(observation.state, actions, time_B)
+            for layer, key_values in zip(self.layers, cache, strict=True):
+                suffix = layer(key_values, suffix, layout).suffix
+            actions = actions - self._read_velocity(suffix) * keep_BHW / steps
+        return actions
+
+    def embed_prefix(self, observation: Observation) -> tuple[Tensor, Tensor]:
+        """[B, P, D] tokens of all pictures, then of the prompt, and [B, P] whether each is really there."""
+        size = self.config.image_encoder.image_size
+        if observation.images.shape[-2] != size:
+            raise ValueError(f"images have side {observation.images.shape[-2]}, but the encoder takes {size}")
+        prompt_BLD = self.embed_tokens(observation.tokens) * math.sqrt(self.config.vlm.width)
+        images_BCKD = self.image_encoder(observation.images, prompt_BLD, observation.token_mask)
+        image_mask = observation.image_mask.repeat_interleave(images_BCKD.shape[2], dim=1)
+        prefix_BPD = torch.cat([images_BCKD.flatten(1, 2), prompt_BLD.to(images_BCKD.dtype)], dim=1)
+        return prefix_BPD, torch.cat([image_mask, observation.token_mask], dim=1)
+
+    def embed_suffix(self, state_BW: Tensor, noisy_actions_BHW: Tensor, time_B: Tensor) -> Tensor:
+        """[B, 1 + H, E]: the state's token, then one per action: W3 swish(W2 [W1 a; φ(t)]) (Appendix B)."""
+        config = self.config
+        actions_BHE = self.action_in_proj(noisy_actions_BHW)
+        time_BE = embed_time(
+            time_B, config.action_expert.width, min_period=config.min_period, max_period=config.max_period
+        )
+        time_BHE = time_BE.to(actions_BHE.dtype)[:, None].expand_as(actions_BHE)
+        mixed = self.action_time_mlp_in(torch.cat([actions_BHE, time_BHE], dim=-1))
+        return torch.cat([self.state_proj(state_BW)[:, None], self.action_time_mlp_out(functional.silu(mixed))], dim=1)
+
+    def _lay_out(self, valid_BP: Tensor, actions_BHW: Tensor) -> Layout:
+        config = self.config
+        return lay_out(valid_BP, horizon=actions_BHW.shape[1], head_dim=config.head_dim, theta=config.rope_theta)
+
+    def _read_velocity(self, suffix_BSE: Tensor) -> Tensor:
+        """[B, H, W] from the action tokens after the last layer."""
+        velocity: Tensor = self.action_out_proj(self.action_norm(suffix_BSE[:, 1:]))
+        return velocity

@@ -1,0 +1,73 @@
+"""The tiny model's image encoder: three convolutions, whose features the prompt scales and shifts (FiLM).
+
+A departure from π0 for models that are trained from scratch on a CPU, see docs/model.md. Without text in the encoder
+such a model stays deaf: its few layers never learn to pick a place in the picture by a word.
+"""
+
+# Legend: B batch, C cameras, S side of the pictures, N pictures, M feature maps, K tokens per picture, D width of the
+# VLM, L prompt tokens.
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.config import StemConfig
+
+
+class PromptSummary(nn.Module):
+    """A prompt as one vector: the mean over words of what a word and its two neighbours say.
+
+    Neighbours keep "red block, green plate" apart from "green block, red plate", which a mean of words does not.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.words = nn.Conv1d(width, width, kernel_size=3, padding=1)
+
+    def forward(self, prompt_BLD: Tensor, mask_BL: Tensor) -> Tensor:
+        """[B, D]; zero for a prompt without tokens."""
+        mask_BL1 = mask_BL[:, :, None].to(prompt_BLD.dtype)
+        words_BDL = functional.gelu(self.words((prompt_BLD * mask_BL1).transpose(1, 2)))
+        return (words_BDL @ mask_BL1).squeeze(2) / mask_BL1.sum(dim=1).clamp(min=1.0)
+
+
+class ModulatedConv(nn.Module):
+    """Convolution, norm per picture and group, scale and shift by the prompt (FiLM, arXiv 1709.07871), GELU."""
+
+    def __init__(self, channels: tuple[int, int], *, kernel: int, stride: int, text_width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(*channels, kernel, stride=stride, padding=(kernel - 1) // 2 if kernel != stride else 0)
+        self.norm = nn.GroupNorm(4, channels[1])
+        self.film = nn.Linear(text_width, 2 * channels[1])
+
+    def forward(self, maps_NMhw: Tensor, text_ND: Tensor) -> Tensor:
+        """[N, M', h', w']."""
+        scale, shift = self.film(text_ND)[:, :, None, None].chunk(2, dim=1)
+        return functional.gelu(self.norm(self.conv(maps_NMhw)) * (1.0 + scale) + shift)
+
+
+class Stem(nn.Module):
+    """Pictures to tokens of the VLM's width, one per 16×16 pixels; all cameras share the weights."""
+
+    def __init__(self, config: StemConfig, out_width: int) -> None:
+        super().__init__()
+        first, second, third = config.channels
+        self.summary = PromptSummary(out_width)
+        self.convs = nn.ModuleList(
+            [
+                ModulatedConv((3, first), kernel=4, stride=4, text_width=out_width),
+                ModulatedConv((first, second), kernel=3, stride=2, text_width=out_width),
+                ModulatedConv((second, third), kernel=3, stride=2, text_width=out_width),
+            ]
+        )
+        self.position = nn.Parameter(torch.zeros(config.num_tokens, out_width))
+        self.projector = nn.Linear(third, out_width)
+
+    def forward(self, images_BCSS3: Tensor, prompt_BLD: Tensor, prompt_mask_BL: Tensor) -> Tensor:
+        """[B, C, K, D]."""
+        cameras = images_BCSS3.shape[:2]
+        text_ND = self.summary(prompt_BLD, prompt_mask_BL).repeat_interleave(cameras[1], dim=0)
+        maps = images_BCSS3.flatten(0, 1).permute(0, 3, 1, 2)
+        for conv in self.convs:
+            maps = conv(maps, text_ND)
+        tokens_NKD: Tensor = self.projector(maps.flatten(2).transpose(1, 2)) + self.position
+        return tokens_NKD.view(*cameras, *tokens_NKD.shape[1:])
