@@ -163,13 +163,23 @@ def _validated(raw: dict[str, Any]) -> tuple[Recipe | None, list[Problem]]:
 
 
 def _sound_sources(raw: dict[str, Any]) -> dict[int, SourceChoice]:
-    """Those of a recipe's sources that can be looked for, by their place in the list."""
+    """Those of a recipe's sources that can be looked for, by place in the list, without the keys that are wrong."""
     sources = raw.get("sources")
     sound = {}
     for place, source in enumerate(sources if isinstance(sources, list) else []):
         with suppress(ValidationError):
-            sound[place] = SourceChoice.model_validate(source)
+            sound[place] = _sound_source(source)
     return sound
+
+
+def _sound_source(source: Any) -> SourceChoice:
+    try:
+        return SourceChoice.model_validate(source)
+    except ValidationError as error:
+        if not isinstance(source, dict):
+            raise
+        wrong = {item["loc"][0] for item in error.errors()}
+        return SourceChoice.model_validate({key: value for key, value in source.items() if key not in wrong})
 
 
 def _walk(node: yaml.Node | None, place: Place, lines: dict[Place, int]) -> Iterator[Problem]:

@@ -84,6 +84,12 @@ def test_mistakes_of_form_and_mistakes_about_the_lake_are_told_together(lake):
     assert "line 8, held_out: found 2" in message
 
 
+def test_a_wrong_boost_does_not_hide_that_the_source_is_absent(lake):
+    message = of("name: x\nsources: [{source: tinny, boost: -1}]", lake)
+    assert "sources[0].boost: found -1" in message
+    assert "source 'tinny' is not in the lake" in message
+
+
 def test_an_absent_source_does_not_hide_that_the_padding_is_too_narrow(lake):
     message = of("name: x\nsources: [{source: tiny}, {source: other}]\nwidth: 8\nprompt: {tag: true}", lake)
     assert "source 'other' is not in the lake" in message
