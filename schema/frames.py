@@ -2,12 +2,14 @@
 
 Columns of a shard's Parquet, one row group per episode:
 `episode_id`, `frame`, `timestamp`, one per signal (`state.…`, `action.…`) and per extra (`extra.…`),
-`padded_state` and `padded_action` (the default action space in layout `pi`, null where it does not fit), and per
+`padded_state` and `padded_action` (the default action space in layout `pi`, null where it does not fit or the
+episode lacks a signal of it), and per
 camera a struct `camera.<name>` {timestamp, width, height, offset, length} that points into the shard's tar.
 """
 # Legend: T frames, D a signal's own width, W the padded width.
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -56,30 +58,72 @@ def frame_table(episode: Episode, placements: Mapping[str, Placement]) -> pa.Tab
 
 
 def _column(values: Numbers) -> pa.Array:
-    """`[T]` as scalars, `[T, …]` as fixed-size lists."""
-    if values.ndim == 1:
-        return pa.array(values)
-    flat = np.ascontiguousarray(values).reshape(len(values), -1)
-    return pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])
+    """`[T]` as scalars, each further axis as fixed-size lists (plain ones where it is empty, for Parquet's sake)."""
+    column = pa.array(np.ascontiguousarray(values, values.dtype.newbyteorder("=")).ravel())
+    for axis in range(values.ndim - 1, 0, -1):
+        size = values.shape[axis]
+        if size:
+            column = pa.FixedSizeListArray.from_arrays(column, size)
+        else:
+            column = pa.ListArray.from_arrays(np.zeros(math.prod(values.shape[:axis]) + 1, np.int32), column)
+    return column
 
 
 def numbers(column: pa.ChunkedArray) -> Numbers | None:
-    """A column back as `[T]` or `[T, D]`, without copying where it is one chunk; None where the episode lacks it."""
+    """A column back as `[T]` or `[T, …]`, without copying where it is one chunk; None where the episode lacks it."""
     if column.null_count:
         return None
     array = column.combine_chunks()
-    if not pa.types.is_fixed_size_list(array.type):
-        return cast(Numbers, array.to_numpy(zero_copy_only=False))
-    return cast(Numbers, array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), array.type.list_size))
+    shape = [len(array)]
+    while pa.types.is_nested(array.type):
+        is_fixed = pa.types.is_fixed_size_list(array.type)
+        shape.append(array.type.list_size if is_fixed else (array.value_lengths()[0].as_py() if len(array) else 0))
+        array = array.flatten()
+    return cast(Numbers, array.to_numpy(zero_copy_only=False).reshape(shape))
+
+
+def common_type(types: Sequence[pa.DataType]) -> pa.DataType:
+    """The type of a column that a shard's episodes give in these types: theirs, or one wide enough for them all."""
+    if all(found == types[0] for found in types):
+        return types[0]
+    leaves, depths = zip(*map(_leaf, types), strict=True)
+    kinds = {np.dtype(leaf.to_pandas_dtype()) for leaf in leaves}
+    if len(kinds) > 1 and np.dtype(np.float16) in kinds:
+        kinds.add(np.dtype(np.float32))  # Arrow casts few types to half floats
+    common = pa.from_numpy_dtype(np.result_type(*kinds))
+    for _ in range(max(depths)):
+        common = pa.list_(common)
+    return common
+
+
+def widened(column: pa.ChunkedArray, to: pa.DataType) -> pa.ChunkedArray:
+    """A column in the `common_type` of its own and others' types."""
+    if column.type == to:
+        return column
+    for _ in range(_leaf(to)[1] - _leaf(column.type)[1]):
+        chunks = [pa.FixedSizeListArray.from_arrays(chunk, 1) for chunk in column.chunks]
+        column = pa.chunked_array(chunks, pa.list_(column.type, 1))
+    return column.cast(to, safe=False)  # integers beyond 2⁵³ round where another episode's are floats
+
+
+def _leaf(found: pa.DataType) -> tuple[pa.DataType, int]:
+    """The type of the numbers, and inside how many lists they stand."""
+    depth = 0
+    while pa.types.is_list(found) or pa.types.is_fixed_size_list(found):
+        found, depth = found.value_type, depth + 1
+    return found, depth
 
 
 def _padded(episode: Episode, role: str) -> pa.Array:
     space = episode.embodiment.action_space()
     names = space.state if role == "state" else space.action
+    nothing = pa.nulls(episode.num_frames, pa.list_(pa.float32(), DEFAULT_WIDTH))
+    if not set(names) <= episode.signals.keys():
+        return nothing
     try:
         places = slots(episode.embodiment.dimensions(names), "pi")
     except ConfigError:
-        return pa.nulls(episode.num_frames, pa.list_(pa.float32(), DEFAULT_WIDTH))
+        return nothing
     return _column(places.pad(np.concatenate([episode.signals[name] for name in names], axis=1).astype(np.float32)))
 
 
@@ -99,7 +143,7 @@ def moments(signals: Mapping[str, Numbers]) -> list[dict[str, Any]]:
     """Per signal the count and, per dimension in float64, sum, sum of squares, least and largest (`tables.MOMENTS`)."""
     rows = []
     for name, values in sorted(signals.items()):
-        wide = values.astype(np.float64)
+        wide = np.ascontiguousarray(values, np.float64)  # the order of summation follows the layout in memory
         rows.append(
             {
                 "signal": name,
@@ -147,7 +191,6 @@ def _jsonable(values: Numbers) -> list[Any]:
 def _instruction_per_frame(episode: Episode) -> list[str]:
     texts = [""] * episode.num_frames
     for instruction in episode.instructions:
-        stop = episode.num_frames if instruction.stop is None else instruction.stop
-        for frame in range(instruction.start, stop):
+        for frame in range(episode.num_frames)[instruction.start : instruction.stop]:
             texts[frame] = texts[frame] or instruction.text
     return texts

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 from schema.digest import digest_bytes, new_digest
 from schema.episode import Episode
 from schema.errors import SchemaError
-from schema.frames import Placement, frame_table, frame_values, moments
+from schema.frames import Placement, common_type, frame_table, frame_values, moments, widened
 from schema.tables import EPISODES, FORMAT_VERSION
-from schema.tar import TarWriter
+from schema.tar import BLOCK, TarWriter, header, span
 
 SHARD_BYTES = 256 * 2**20
 """About how large a shard's tar gets: bundles of episodes are cut by it."""
@@ -50,6 +50,7 @@ class ShardWriter:
         self._tar = TarWriter(self._stream)
         self._tables: list[pa.Table] = []
         self._rows: list[dict[str, Any]] = []
+        self._is_intact = True
 
     def __enter__(self) -> Self:
         return self
@@ -58,41 +59,36 @@ class ShardWriter:
         self._stream.close()
 
     def add(self, episode: Episode) -> None:
-        """Append one episode's frames to both files."""
+        """Append one episode's frames to both files; an episode that cannot be stored leaves the shard as it was."""
         if episode.num_frames > MAX_FRAMES:
             raise SchemaError(f"an episode of {episode.num_frames} frames: a shard counts to {MAX_FRAMES}; cut the log")
+        self._check_intact()
         start = self._tar.position
-        placements = self._write_samples(episode)
-        row = {
-            **_episode_columns(episode),
+        members, placements = _samples(episode, start)
+        table = frame_table(episode, placements)
+        columns = _episode_columns(episode)
+        self._is_intact = False  # whatever could be wrong with the episode has been found by now
+        for name, data in members:
+            self._tar.add(name, data)
+        self._is_intact = True
+        places = {
             "row_group": len(self._tables),
             "first_row": sum(table.num_rows for table in self._tables),
             "tar_start": start,
             "tar_stop": self._tar.position,
         }
-        self._tables.append(frame_table(episode, placements))
-        self._rows.append(row)
+        self._tables.append(table)
+        self._rows.append({**columns, **places})
 
-    def _write_samples(self, episode: Episode) -> dict[str, Placement]:
-        cameras = sorted(episode.cameras)
-        offsets: dict[str, list[int]] = {camera: [] for camera in cameras}
-        for frame, values in enumerate(frame_values(episode)):
-            key = f"{episode.episode_id}-{frame:06d}"
-            for camera in cameras:
-                jpeg = episode.cameras[camera][frame].jpeg
-                offsets[camera].append(self._tar.add(f"{key}.{camera}.jpg", jpeg))
-            text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-            self._tar.add(f"{key}.json", text.encode())
-        return {
-            camera: Placement(
-                offset_T=np.array(offsets[camera], np.int64),
-                length_T=np.array([len(picture.jpeg) for picture in episode.cameras[camera]], np.int32),
+    def _check_intact(self) -> None:
+        if not self._is_intact:
+            raise SchemaError(
+                f"a write to {self._tar_path} failed before: the shard cannot be finished; is the disk full?"
             )
-            for camera in cameras
-        }
 
     def finish(self) -> Shard | None:
         """Write the Parquet and name the shard by its content; None where no episode came."""
+        self._check_intact()
         tar_digest = self._tar.finish()
         self._stream.flush()
         os.fsync(self._stream.fileno())
@@ -102,6 +98,34 @@ class ShardWriter:
         _write_parquet(self._tables, self._parquet_path)
         digest = shard_digest(tar_digest, file_digest(self._parquet_path))
         return Shard(digest=digest, tar=self._tar_path, parquet=self._parquet_path, rows=tuple(self._rows))
+
+
+def _samples(episode: Episode, start: int) -> tuple[list[tuple[str, bytes]], dict[str, Placement]]:
+    """The members of an episode, one time step after the other, and where its pictures stand in a tar from `start`."""
+    cameras = sorted(episode.cameras)
+    offsets: dict[str, list[int]] = {camera: [] for camera in cameras}
+    members = []
+    position = start
+    for frame, values in enumerate(frame_values(episode)):
+        key = f"{episode.episode_id}-{frame:06d}"
+        for camera in cameras:
+            jpeg = episode.cameras[camera][frame].jpeg
+            members.append((f"{key}.{camera}.jpg", jpeg))
+            offsets[camera].append(position + BLOCK)
+            position += span(len(jpeg))
+        text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        members.append((f"{key}.json", text))
+        position += span(len(text))
+    for name, _ in members[: len(cameras) + 1]:
+        header(name, 0)  # refuses a name that is too long; those of the other frames differ by their digits only
+    placements = {
+        camera: Placement(
+            offset_T=np.array(offsets[camera], np.int64),
+            length_T=np.array([len(picture.jpeg) for picture in episode.cameras[camera]], np.int32),
+        )
+        for camera in cameras
+    }
+    return members, placements
 
 
 def shard_digest(tar_digest: bytes, parquet_digest: bytes) -> str:
@@ -119,14 +143,23 @@ def file_digest(path: Path) -> bytes:
 
 
 def _write_parquet(tables: list[pa.Table], path: Path) -> None:
-    schema = pa.unify_schemas([table.schema for table in tables]).with_metadata(
-        {"robomix_format_version": str(FORMAT_VERSION)}
+    types: dict[str, list[pa.DataType]] = {}
+    for table in tables:
+        for field in table.schema:
+            types.setdefault(field.name, []).append(field.type)
+    schema = pa.schema(
+        [(name, common_type(found)) for name, found in types.items()],
+        metadata={"robomix_format_version": str(FORMAT_VERSION)},
     )
     with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["episode_id"]) as writer:
         for table in tables:
-            absent = {field.name: pa.nulls(table.num_rows, field.type) for field in schema}
-            full = pa.table({name: table[name] if name in table.schema.names else absent[name] for name in absent})
-            writer.write_table(full.cast(schema), row_group_size=table.num_rows)
+            columns = [
+                widened(table[field.name], field.type)
+                if field.name in table.schema.names
+                else pa.nulls(table.num_rows, field.type)
+                for field in schema
+            ]
+            writer.write_table(pa.table(columns, schema=schema), row_group_size=table.num_rows)
 
 
 def _episode_columns(episode: Episode) -> dict[str, Any]:

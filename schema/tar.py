@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 BLOCK = 512
 _NAME_LIMIT = 100
+_SIZE_LIMIT = 8**11 - 1
 _CHECKSUM = slice(148, 156)
 _TEMPLATE = (
     b"\0" * _NAME_LIMIT
@@ -26,10 +27,12 @@ _ZERO_DIGITS = sum(b"00000000000")
 
 
 def header(name: str, size: int) -> bytes:
-    """The 512 bytes before a member of `size` bytes; names are ASCII of 1 to 100 characters."""
+    """The 512 bytes before a member of `size` bytes below 8 GiB; names are printable ASCII of 1 to 100 characters."""
+    if not (0 < len(name) <= _NAME_LIMIT and name.isascii() and name.isprintable()):
+        raise ValueError(f"a member's name takes 1 to {_NAME_LIMIT} printable ASCII characters, found {name!r}")
+    if not 0 <= size <= _SIZE_LIMIT:
+        raise ValueError(f"a member takes up to {_SIZE_LIMIT} bytes, found {size} for {name!r}")
     encoded = name.encode("ascii")
-    if not 0 < len(encoded) <= _NAME_LIMIT:
-        raise ValueError(f"a member's name takes 1 to {_NAME_LIMIT} ASCII characters, found {name!r}")
     digits = b"%011o" % size
     checksum = _TEMPLATE_SUM + sum(encoded) + sum(digits) - _ZERO_DIGITS
     filled = bytearray(_TEMPLATE)
@@ -37,6 +40,11 @@ def header(name: str, size: int) -> bytes:
     filled[124:135] = digits
     filled[_CHECKSUM] = b"%06o\0 " % checksum
     return bytes(filled)
+
+
+def span(size: int) -> int:
+    """How many bytes of a tar a member of `size` bytes takes, its header included."""
+    return BLOCK + size + -size % BLOCK
 
 
 class TarWriter:

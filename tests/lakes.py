@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from schema.commit import Bundle, commit
+from schema.commit import Bundle, Row, commit
 from schema.digest import digest_json
 from schema.embodiment import load_embodiment
 from schema.episode import Episode, Instruction, Picture, Provenance
@@ -107,3 +107,38 @@ def make_lake(folder: Path, *, num_episodes: int = 3, num_frames: int = 12) -> L
     ]
     store(lake, folder, episodes)
     return lake
+
+
+def catalogue_row(episode_id: str, *, conversion: str = "c1", source: str = "tiny", shard: str | None = None) -> Row:
+    """A row of `episodes` with what a commit looks at, for lakes whose frames nobody reads."""
+    return {
+        "episode_id": episode_id,
+        "conversion": conversion,
+        "source_key": f"{source}/{episode_id}/{conversion}",
+        "source": source,
+        "embodiment": "ur5e",
+        "task": "put block on plate",
+        "num_frames": 10,
+        "duration_s": 0.5,
+        "shard": shard or f"shards/{source}/{episode_id}",
+        "format_version": 1,
+    }
+
+
+def annotation_row(episode_id: str, text: str, *, supersedes: str | None = None) -> Row:
+    """An instruction for the whole of an episode."""
+    row = {"episode_id": episode_id, "start": 0, "text": text, "kind": "instruction", "supersedes": supersedes}
+    return row | {"annotation_id": digest_json(row), "author": "test", "format_version": 1}
+
+
+def quarantine_row(record: str, *, conversion: str = "c1", source: str = "tiny", reason: str = "bad_jpeg") -> Row:
+    """A record that could not be taken; its source_key is that of `catalogue_row` for the same name."""
+    return {
+        "source_key": f"{source}/{record}/{conversion}",
+        "conversion": conversion,
+        "source": source,
+        "stage": "read",
+        "reason": reason,
+        "message": f"{record} is broken",
+        "format_version": 1,
+    }
