@@ -27,12 +27,12 @@ class Rope:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
-    """Masks (true where a row may attend) and rotations of prefix and suffix, shared by all layers."""
+    """Masks, to be added to the logits, and rotations of prefix and suffix; shared by all layers."""
 
     prefix_mask: Tensor
-    """[B, 1, P, P] bool."""
+    """[B, 1, P, P], 0 where a row may attend, else -inf."""
     suffix_mask: Tensor
-    """[B, 1, S, P + S] bool."""
+    """[B, 1, S, P + S], the same."""
     prefix_rope: Rope
     suffix_rope: Rope
 
@@ -55,8 +55,8 @@ def suffix_blocks(horizon: int, device: torch.device) -> Tensor:
     return blocks
 
 
-def lay_out(prefix_valid_BP: Tensor, *, horizon: int, head_dim: int, theta: float) -> Layout:
-    """Masks and rotations for this prefix followed by a state token and `horizon` action tokens.
+def lay_out(prefix_valid_BP: Tensor, *, horizon: int, head_dim: int, theta: float, dtype: torch.dtype) -> Layout:
+    """Masks (of `dtype`) and rotations for this prefix followed by a state token and `horizon` action tokens.
 
     Every row attends at least to itself: a padded row with nothing to attend to would be NaN, and NaN times a weight
     of zero is NaN in every layer after. No valid row ever sees a padded one.
@@ -66,11 +66,12 @@ def lay_out(prefix_valid_BP: Tensor, *, horizon: int, head_dim: int, theta: floa
     valid_BT = torch.cat([prefix_valid_BP, prefix_valid_BP.new_ones(batch, 1 + horizon)], dim=1)
     blocks_T = torch.cat([torch.full((num_prefix,), PREFIX, device=device), suffix_blocks(horizon, device)])
     is_self_TT = torch.eye(len(blocks_T), dtype=torch.bool, device=device)
-    mask_BTT = (block_mask(valid_BT, blocks_T) | is_self_TT)[:, None]
+    is_allowed_BTT = block_mask(valid_BT, blocks_T) | is_self_TT
+    mask_BTT = torch.zeros(is_allowed_BTT.shape, dtype=dtype, device=device).masked_fill_(~is_allowed_BTT, -torch.inf)
     rope = _rope(position_ids(valid_BT), head_dim, theta)
     return Layout(
-        prefix_mask=mask_BTT[:, :, :num_prefix, :num_prefix],
-        suffix_mask=mask_BTT[:, :, num_prefix:],
+        prefix_mask=mask_BTT[:, None, :num_prefix, :num_prefix],
+        suffix_mask=mask_BTT[:, None, num_prefix:],
         prefix_rope=Rope(rope.cos[:, :, :num_prefix], rope.sin[:, :, :num_prefix]),
         suffix_rope=Rope(rope.cos[:, :, num_prefix:], rope.sin[:, :, num_prefix:]),
     )

@@ -36,7 +36,7 @@ class StemConfig:
 
     image_size: int = 64
     """Side of the square pictures it takes, in pixels: a multiple of 16."""
-    channels: tuple[int, int, int] = (32, 48, 64)
+    channels: tuple[int, int, int] = (24, 48, 64)
     """Feature maps at 1/4, 1/8 and 1/16 of the picture's side."""
 
     def __post_init__(self) -> None:

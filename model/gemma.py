@@ -62,7 +62,7 @@ def rotate(x_BNTF: Tensor, rope: Rope) -> Tensor:
 
 
 def attend(query_BNTF: Tensor, keys: KeyValues, mask: Tensor) -> Tensor:
-    """Softmax attention, [B, T, N*F]; G key-value heads serve all queries, the mask is true where a row may attend."""
+    """Softmax attention, [B, T, N*F]; G key-value heads serve all queries, `mask` is added to the logits."""
     batch, heads, steps, _ = query_BNTF.shape
     sharing = heads // keys.keys.shape[1]
     key, value = (part[:, :, None].expand(-1, -1, sharing, -1, -1).flatten(1, 2) for part in keys)

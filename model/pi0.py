@@ -25,8 +25,9 @@ from model.time_embedding import embed_time
 class Pi0(nn.Module):
     """The model. Chunk length, cameras and prompt length are shapes of the data; weights are as torch initializes them.
 
-    For training from scratch call `initialize` (initialize.py); for released weights, weights.py. Sharded by FSDP2,
-    `sample` must be registered with `register_fsdp_forward_method`, and to compile, compile each of `layers`.
+    For training from scratch call `initialize` (initialize.py); for released weights, weights.py. To compile, compile
+    each of `layers`. Under FSDP2, register `sample` with `register_fsdp_forward_method` and let the root's policy not
+    cast its inputs: the model casts them itself, and a time in bfloat16 would be useless.
     """
 
     def __init__(self, config: Pi0Config) -> None:
@@ -50,7 +51,7 @@ class Pi0(nn.Module):
         """[B, H, W] velocity noise - actions at x_t, for times in [0, 1]."""
         prefix, valid_BP = self.embed_prefix(observation)
         suffix = self.embed_suffix(observation.state, noisy_actions_BHW, time_B)
-        layout = self._lay_out(valid_BP, noisy_actions_BHW)
+        layout = self._lay_out(prefix, valid_BP, noisy_actions_BHW.shape[1])
         for layer in self.layers:
             prefix, suffix, _ = layer(prefix, suffix, layout)
         return self._read_velocity(suffix)
@@ -66,7 +67,7 @@ class Pi0(nn.Module):
         bit, not a running sum of float32, which drifts enough to move actions by 2e-4.
         """
         prefix, valid_BP = self.embed_prefix(observation)
-        layout = self._lay_out(valid_BP, noise_BHW)
+        layout = self._lay_out(prefix, valid_BP, noise_BHW.shape[1])
         cache: list[KeyValues] = []
         for layer in self.layers:
             prefix, _, key_values = layer(prefix, None, layout)
@@ -87,7 +88,7 @@ class Pi0(nn.Module):
         if observation.images.shape[-2] != size:
             raise ValueError(f"images have side {observation.images.shape[-2]}, but the encoder takes {size}")
         prompt_BLD = self.embed_tokens(observation.tokens) * math.sqrt(self.config.vlm.width)
-        images_BCKD = self.image_encoder(observation.images, prompt_BLD, observation.token_mask)
+        images_BCKD = self.image_encoder(observation.images.to(prompt_BLD.dtype), prompt_BLD, observation.token_mask)
         image_mask = observation.image_mask.repeat_interleave(images_BCKD.shape[2], dim=1)
         prefix_BPD = torch.cat([images_BCKD.flatten(1, 2), prompt_BLD.to(images_BCKD.dtype)], dim=1)
         return prefix_BPD, torch.cat([image_mask, observation.token_mask], dim=1)
@@ -95,17 +96,20 @@ class Pi0(nn.Module):
     def embed_suffix(self, state_BW: Tensor, noisy_actions_BHW: Tensor, time_B: Tensor) -> Tensor:
         """[B, 1 + H, E]: the state's token, then one per action: W3 swish(W2 [W1 a; φ(t)]) (Appendix B)."""
         config = self.config
-        actions_BHE = self.action_in_proj(noisy_actions_BHW)
+        dtype = self.state_proj.weight.dtype
+        actions_BHE = self.action_in_proj(noisy_actions_BHW.to(dtype))
         time_BE = embed_time(
             time_B, config.action_expert.width, min_period=config.min_period, max_period=config.max_period
         )
         time_BHE = time_BE.to(actions_BHE.dtype)[:, None].expand_as(actions_BHE)
         mixed = self.action_time_mlp_in(torch.cat([actions_BHE, time_BHE], dim=-1))
-        return torch.cat([self.state_proj(state_BW)[:, None], self.action_time_mlp_out(functional.silu(mixed))], dim=1)
+        return torch.cat(
+            [self.state_proj(state_BW.to(dtype))[:, None], self.action_time_mlp_out(functional.silu(mixed))], dim=1
+        )
 
-    def _lay_out(self, valid_BP: Tensor, actions_BHW: Tensor) -> Layout:
-        config = self.config
-        return lay_out(valid_BP, horizon=actions_BHW.shape[1], head_dim=config.head_dim, theta=config.rope_theta)
+    def _lay_out(self, prefix_BPD: Tensor, valid_BP: Tensor, horizon: int) -> Layout:
+        head_dim, theta = self.config.head_dim, self.config.rope_theta
+        return lay_out(valid_BP, horizon=horizon, head_dim=head_dim, theta=theta, dtype=prefix_BPD.dtype)
 
     def _read_velocity(self, suffix_BSE: Tensor) -> Tensor:
         """[B, H, W] from the action tokens after the last layer."""

@@ -31,7 +31,7 @@ class PromptSummary(nn.Module):
 
 
 class ModulatedConv(nn.Module):
-    """Convolution, norm per picture and group, scale and shift by the prompt (FiLM, arXiv 1709.07871), GELU."""
+    """Convolution, norm per picture and group, scale and shift by the prompt (FiLM, arXiv 1709.07871), ReLU."""
 
     def __init__(self, channels: tuple[int, int], *, kernel: int, stride: int, text_width: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class ModulatedConv(nn.Module):
     def forward(self, maps_NMhw: Tensor, text_ND: Tensor) -> Tensor:
         """[N, M', h', w']."""
         scale, shift = self.film(text_ND)[:, :, None, None].chunk(2, dim=1)
-        return functional.gelu(self.norm(self.conv(maps_NMhw)) * (1.0 + scale) + shift)
+        return functional.relu(self.norm(self.conv(maps_NMhw)) * (1.0 + scale) + shift)
 
 
 class Stem(nn.Module):

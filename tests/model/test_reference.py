@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from model import flow_matching
 from model.attention_mask import block_mask, position_ids, suffix_blocks
-from model.config import ExpertConfig, Pi0Config, VisionConfig
+from model.config import ExpertConfig, Pi0Config, VisionConfig, pi0
 from model.observation import Observation
 from model.pi0 import Pi0
 from model.time_embedding import embed_time
@@ -183,8 +183,6 @@ def test_time_embedding_agrees(width):
 
 @pytest.mark.parametrize("peer", ["openpi", "lerobot"])
 def test_all_names_of_the_released_files_are_known(peer):
-    from model.config import pi0
-
     shapes = json.loads((REFERENCE / f"keys_real_{peer}.json").read_text())
     released = {name.removeprefix("model."): tuple(shape) for name, shape in shapes.items()}
     with torch.device("meta"):
