@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import fsspec
@@ -149,11 +149,12 @@ class Lock:
             return
         target = Path(root)
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        for name, data in self.files().items():
-            (part / name).write_bytes(data)
-        part.chmod(0o755)
-        part.replace(target)
+        with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder_name:
+            part = Path(folder_name) / target.name
+            part.mkdir()
+            for name, data in self.files().items():
+                (part / name).write_bytes(data)
+            part.replace(target)
 
     def files(self) -> dict[str, bytes]:
         """The lock's files by name; lock.json comes last, since a lock is there when that file is."""

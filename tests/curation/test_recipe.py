@@ -1,5 +1,8 @@
 """A recipe is parsed once, and every problem is told in one message with its line."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from curation.recipe import Problem, load_recipe, parse_recipe
@@ -87,3 +90,9 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_a_file_is_read(tmp_path):
     (tmp_path / "demo.yaml").write_text(LEAST)
     assert load_recipe(tmp_path / "demo.yaml").name == "demo"
+
+
+def test_the_recipe_of_the_documentation_is_one():
+    text = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    block = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert [choice.boost for choice in parse_recipe(block[1]).sources] == [1, 2]
