@@ -171,10 +171,11 @@ def recipe_plan(
 ) -> None:
     """What a recipe would sample from a lake, without reading a picture."""
     from curation.plan import plan
-    from curation.recipe import load_recipe
+    from curation.select import open_recipe
     from schema.lake import Lake
 
-    found = plan(load_recipe(recipe), Lake.open(lake), steps=steps, batch=batch)
+    opened = Lake.open(lake)
+    found = plan(open_recipe(recipe, opened), opened, steps=steps, batch=batch)
     if json_:
         print(json.dumps(asdict(found)))  # noqa: T201
         return
@@ -194,11 +195,11 @@ def recipe_lock(
     """Lock a recipe on a lake: which frames, how often, in which order, normalized how. Kept in the lake."""
     from curation.lock import register
     from curation.make_lock import make_lock
-    from curation.recipe import load_recipe
+    from curation.select import open_recipe
     from schema.lake import Lake
 
     opened = Lake.open(lake)
-    lock = make_lock(load_recipe(recipe), opened)
+    lock = make_lock(open_recipe(recipe, opened), opened)
     folder = f"{opened.uri}/{register(lock, opened)}"
     if out_ is not None:
         lock.save(out_)
@@ -253,15 +254,16 @@ def _demo_batches(folder: Path, lake: str, *, batch_size: int = 16, batches: int
 
     from curation.lock import register
     from curation.make_lock import make_lock
-    from curation.recipe import load_recipe
+    from curation.select import open_recipe
     from schema.lake import Lake
     from training.contact_sheet import save_contact_sheet
     from training.loader import Loader
 
     recipe = folder / "recipe.yaml"
     recipe.write_text(DEMO_RECIPE, encoding="utf-8")
-    lock = make_lock(load_recipe(recipe), Lake.open(lake))
-    locked = register(lock, Lake.open(lake))
+    opened = Lake.open(lake)
+    lock = make_lock(open_recipe(recipe, opened), opened)
+    locked = register(lock, opened)
     names = tuple(component.name for component in lock.components)
     drawn: Counter[int] = Counter()
     with Loader(lock, batch_size=batch_size) as loader, _progress("draw", "batches") as progress:

@@ -82,8 +82,8 @@ def _stats_key(candidate: Candidate, recipe: Recipe) -> str:
 
 
 def _tag(candidate: Candidate) -> str:
-    robot = candidate.embodiment.title or candidate.embodiment.name
-    return f"robot: {robot}, control: {candidate.action_space} at {candidate.rate_hz:g} Hz. "
+    """Short, since a prompt has 48 tokens for everything."""
+    return f"{candidate.embodiment.name}, {candidate.action_space} at {candidate.rate_hz:g} Hz: "
 
 
 def _groups(components: tuple[Component, ...], selection: Selection, recipe: Recipe) -> Iterator[Group]:

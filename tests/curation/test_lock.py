@@ -170,7 +170,7 @@ def test_a_component_knows_its_dimensions_slots_and_prompt(lock):
     state, action = lock.dimensions(component)
     assert [one.name for one in action][-1] == "action.gripper.gripper"
     assert lock.slots(component)[1].places == (0, 1, 2, 3, 4, 5, 6)
-    assert component.prompt_prefix == "robot: Universal Robots UR5e, control: joint_position at 20 Hz. "
+    assert component.prompt_prefix == "ur5e, joint_position at 20 Hz: "
     assert component.stats_key in lock.stats["key"].to_pylist()
     assert len(state) == 7
     assert not lock.chunk_rule(component).is_delta.any()
