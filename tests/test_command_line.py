@@ -45,7 +45,7 @@ def test_verbs_and_options_are_those_that_were_argued_for():
         (["ingest", "nowhere"], 2, "--lake"),
         (["lake", "info", "/nowhere"], 1, "no lake at"),
         (["lake", "verify", "/nowhere"], 1, "no lake at"),
-        (["recipe", "plan", "nowhere.yaml", "--lake", "/nowhere"], 1, "no recipe there"),
+        (["recipe", "plan", "nowhere.yaml", "--lake", "/nowhere"], 1, "no lake at"),
         (["fleet", "record", "r2d2", "--out", "/tmp/never"], 1, "no simulated robot"),
     ],
 )
