@@ -7,6 +7,7 @@ and tries anew. Killing a driver anywhere leaves at most unreferenced files, whi
 """
 
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
+from schema.digest import digest_json
 from schema.errors import SchemaError
 from schema.lake import Lake
 from schema.tables import TABLES
@@ -29,6 +31,8 @@ OUTCOMES: tuple[Outcome, ...] = ("committed", "duplicate", "superseded", "quaran
 
 _TURN = "robomix.commit"
 _MAX_TRIES = 100
+_REFUSED = re.compile(r"oncurrent|etadata changed|already exists|commit transaction: \d+$")
+"""What Delta Lake says where another commit came first; a mere number is how often it has tried by itself."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,16 +69,22 @@ def _done(table: DeltaTable, bundle_ids: Iterable[str]) -> set[str]:
 
 
 def _append(lake: Lake, name: Literal["quarantine", "annotations"], bundles: Sequence[Bundle]) -> None:
-    """Append what hangs on the episodes, once per bundle; a row that comes twice by a race is read once."""
-    full = [bundle for bundle in bundles if getattr(bundle, name)]
+    """Append what hangs on the episodes, once per bundle; a row that comes twice by a race is read once.
+
+    The transaction names the rows too: a bundle that is done again after a crash may bring others than the first time.
+    """
+    parts: dict[str, tuple[Row, ...]] = {}
+    for bundle in bundles:
+        if rows := getattr(bundle, name):
+            parts[f"{bundle.bundle_id}/{digest_json(rows)}"] = rows
     for attempt in range(_MAX_TRIES):
-        if not full:
+        if not parts:
             return
         table = lake.create_table(name)
-        there = _done(table, [bundle.bundle_id for bundle in full])
-        full = [bundle for bundle in full if bundle.bundle_id not in there]
-        rows = [row for bundle in full for row in getattr(bundle, name)]
-        if not rows or _try_write(table, rows, name=name, transactions=_transactions(full)):
+        there = _done(table, parts)
+        todo = {part: rows for part, rows in parts.items() if part not in there}
+        rows = [row for part in todo.values() for row in part]
+        if not rows or _try_write(table, rows, name=name, transactions=_transactions(todo)):
             return
         _wait(attempt)
     raise SchemaError(f"{lake.uri}: {_MAX_TRIES} commits of {name!r} were refused in a row; too many writers at once")
@@ -86,8 +96,8 @@ def _append_episodes(lake: Lake, bundles: Sequence[Bundle]) -> dict[str, Outcome
         turn = (table.transaction_version(_TURN) or 0) + 1
         rows, outcomes = _sort_out(lake, table, bundles)
         there = _done(table, [bundle.bundle_id for bundle in bundles])
-        todo = [bundle for bundle in bundles if bundle.bundle_id not in there]
-        if not todo:
+        todo = [bundle.bundle_id for bundle in bundles if bundle.bundle_id not in there]
+        if not todo and not rows:
             return outcomes
         transactions = [Transaction(_TURN, turn), *_transactions(todo)]
         if _try_write(table, rows, name="episodes", transactions=transactions):
@@ -128,8 +138,8 @@ def _known(lake: Lake, table: DeltaTable, episodes: set[str]) -> tuple[set[tuple
     return there, dict(sorted(there - dead))
 
 
-def _transactions(bundles: Iterable[Bundle]) -> list[Transaction]:
-    return [Transaction(bundle.bundle_id, 1) for bundle in bundles]
+def _transactions(names: Iterable[str]) -> list[Transaction]:
+    return [Transaction(name, 1) for name in names]
 
 
 def _try_write(table: DeltaTable, rows: list[Row], *, name: str, transactions: list[Transaction]) -> bool:
@@ -142,7 +152,7 @@ def _try_write(table: DeltaTable, rows: list[Row], *, name: str, transactions: l
             commit_properties=CommitProperties(app_transactions=transactions),
         )
     except CommitFailedError as error:
-        if "oncurrent" not in str(error):
+        if not _REFUSED.search(str(error)):
             raise
         return False
     return True

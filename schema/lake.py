@@ -12,11 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
+from urllib.parse import unquote
 from uuid import uuid4
 
 import fsspec
 import polars as pl
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from schema.digest import canonical_json
@@ -24,13 +25,26 @@ from schema.embodiment import Embodiment
 from schema.errors import SchemaError
 from schema.tables import TABLES
 
+_PROPERTIES = {"delta.enableExpiredLogCleanup": "false"}
+"""Versions are kept for good: one that a lock pins must open a year later. By default they go after 30 days."""
+_ODD_CHARACTERS = frozenset("%[]\\^|")
+
+
+class _Table(DeltaTable):
+    """A Delta table whose files polars finds in any folder: see pola-rs/polars#20944 on `%20` in a path."""
+
+    def file_uris(self, *args: Any, **filters: Any) -> list[str]:
+        return [unquote(file) for file in super().file_uris(*args, **filters)]
+
 
 class Lake:
     """A lake at a URI. Cheap to open; safe to send to other processes."""
 
     def __init__(self, uri: str) -> None:
         """Point at a lake; `Lake.open` also looks whether one is there."""
-        fs, self.root = fsspec.core.url_to_fs(uri)
+        fs, self.root = _file_system(uri)
+        if odd := set(self.root) & _ODD_CHARACTERS:
+            raise SchemaError(f"a lake's path cannot hold {' '.join(sorted(odd))}, which Delta Lake misreads: {uri!r}")
         self.uri: str = fs.unstrip_protocol(self.root)
 
     @classmethod
@@ -70,7 +84,7 @@ class Lake:
     @cached_property
     def fs(self) -> Any:
         """The fsspec file system."""
-        return fsspec.core.url_to_fs(self.uri)[0]
+        return _file_system(self.uri)[0]
 
     @property
     def is_local(self) -> bool:
@@ -136,28 +150,40 @@ class Lake:
     def table(self, name: str, version: int | None = None) -> DeltaTable | None:
         """The Delta table, now or at a version; None where it has not been made yet."""
         try:
-            return DeltaTable(self._table_uri(name), version=version, storage_options=self.storage_options)
-        except TableNotFoundError:
-            return None
-        except DeltaError as error:
-            if version is None:
-                raise
-            raise SchemaError(f"{self.uri} has no version {version} of {name!r} any more: {error}") from error
+            return _Table(self._table_uri(name), version=version, storage_options=self.storage_options)
+        except (DeltaError, OSError) as error:
+            reason = str(error).partition("\n")[0]
+            if version is not None:
+                raise SchemaError(
+                    f"{self.uri} has no version {version} of {name!r} ({reason}); the newest is {self.version(name)}"
+                ) from error
+            if isinstance(error, TableNotFoundError):
+                return None
+            raise SchemaError(
+                f"the table {name!r} of {self.uri} cannot be read: {reason}; check the folder, or bucket and keys"
+            ) from error
 
     def create_table(self, name: str) -> DeltaTable:
         """The table, made if it is not there; safe when others do the same at once."""
         table = self.table(name)
         if table is not None:
             return table
+        failure: DeltaError | None = None
         try:
-            return DeltaTable.create(
-                self._table_uri(name), schema=TABLES[name], mode="error", storage_options=self.storage_options
+            DeltaTable.create(
+                self._table_uri(name),
+                schema=TABLES[name],
+                mode="error",
+                configuration=_PROPERTIES,
+                storage_options=self.storage_options,
+                commit_properties=CommitProperties(max_commit_retries=0),  # another try would be a second creation
             )
-        except DeltaError:
-            table = self.table(name)
-            if table is None:
-                raise
-            return table
+        except DeltaError as error:
+            failure = error
+        table = self.table(name)
+        if table is None:
+            raise SchemaError(f"cannot make the table {name!r} of {self.uri}: {failure}") from failure
+        return table
 
     def version(self, name: str) -> int | None:
         """The table's newest version; None where it has not been made yet."""
@@ -217,3 +243,8 @@ class Lake:
 
     def _table_uri(self, name: str) -> str:
         return self.path(name) if self.is_local else f"{self.uri.rstrip('/')}/{name}"
+
+
+def _file_system(uri: str) -> tuple[Any, str]:
+    """The file system and the path in it; never a listing from memory, since other processes write too."""
+    return cast(tuple[Any, str], fsspec.core.url_to_fs(uri, use_listings_cache=False))
