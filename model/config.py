@@ -125,7 +125,7 @@ def tiny_cpu() -> Pi0Config:
         num_heads=4,
         head_dim=16,
         vocab_size=1024,
-        max_prompt_tokens=32,
+        max_prompt_tokens=24,
     )
 
 

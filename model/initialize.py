@@ -1,7 +1,6 @@
 """Weights to train from, as a function of a seed and of each weight's name alone."""
 
-import zlib
-
+import numpy as np
 import torch
 from torch import nn
 
@@ -25,5 +24,5 @@ def initialize(model: nn.Module, *, seed: int) -> None:
             weight.zero_()
         else:
             fan_in = weight.shape[1] if id(weight) in embeddings else weight[0].numel()
-            generator = torch.Generator().manual_seed((seed << 32) | zlib.crc32(name.encode()))
-            weight.copy_(torch.randn(weight.shape, generator=generator) / fan_in**0.5)
+            random = np.random.default_rng([seed, *name.encode()])
+            weight.copy_(torch.from_numpy(random.standard_normal(weight.shape, np.float32)) / fan_in**0.5)
