@@ -192,7 +192,7 @@ def _result(reference: "ray.ObjectRef[Bundle]", planned: PlannedBundle) -> Bundl
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
         if not isinstance(cause, RobomixError):
-            cause.add_note(error.traceback_str)
+            cause.add_note(str(error))
         raise cause from None
     except ray.exceptions.RayError as error:
         raise RobomixError(_lost(planned, error)) from None

@@ -7,6 +7,7 @@ import sys
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,22 @@ from schema.verify import verify
 from tests.ingest.writers import write_aloha
 
 REPO = Path(__file__).parents[2]
-ALL_CAPS = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+_THREADS = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
 
-# What a driver of the tests is: the command line, with bundles of one record and a commit for every other bundle.
-_DRIVER = """
+# The command line with bundles of one record, of which two are committed at once.
+_SMALL_STEPS = """
 import sys
 import ingest.job, ingest.plan, robomix
 ingest.plan._MIN_BUNDLE_BYTES = 1
 ingest.plan._BUNDLES_OF_A_SMALL_SOURCE = 10_000
-ingest.job.GROUP_BUNDLES = {group}
-sys.argv[0] = "robomix"
-robomix.main()
+ingest.job.GROUP_BUNDLES = 2
 """
+# The same, with the bundles run by the driver itself, so that what kills it kills the work as well.
+_ALONE = """
+ingest.job.start_ray = lambda: None
+ingest.job._finished = lambda job, todo: ((bundle, ingest.job.run_bundle(job, bundle)) for bundle in todo)
+"""
+DRIVERS = {"ray": _SMALL_STEPS + "robomix.main()", "alone": _SMALL_STEPS + _ALONE + "robomix.main()"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,12 +58,12 @@ def aloha_source(folder: Path, num_episodes: int = 4, *, first: int = 0, steps: 
 
 
 def start(
-    words: list[str], cluster: Mapping[str, str], *, cwd: Path = REPO, group: int | None = None, **env: str
+    words: list[str], cluster: Mapping[str, str], *, cwd: Path = REPO, driver: str | None = None, **env: str
 ) -> Any:
-    """A driver process of `robomix` with these words; `group` bundles of one record are committed at once."""
+    """A process of `robomix` with these words, or of one of DRIVERS; an empty variable is taken from it."""
     command = [sys.executable, str(REPO / "robomix.py")]
-    if group is not None:
-        command = [sys.executable, "-c", _DRIVER.format(group=group)]
+    if driver is not None:
+        command = [sys.executable, "-c", DRIVERS[driver]]
         env = {"PYTHONPATH": str(REPO)} | env
     return subprocess.Popen(
         [*command, *words],
@@ -66,15 +71,15 @@ def start(
         stderr=subprocess.PIPE,
         text=True,
         cwd=cwd,
-        env={**os.environ, **ALL_CAPS, **cluster, **env},
+        env={name: value for name, value in {**os.environ, **_THREADS, **cluster, **env}.items() if value},
     )
 
 
 def run(
-    words: list[str], cluster: Mapping[str, str], *, cwd: Path = REPO, group: int | None = None, **env: str
+    words: list[str], cluster: Mapping[str, str], *, cwd: Path = REPO, driver: str | None = None, **env: str
 ) -> Finished:
     """Start a driver and wait for its end."""
-    return ended(start(words, cluster, cwd=cwd, group=group, **env))
+    return ended(start(words, cluster, cwd=cwd, driver=driver, **env))
 
 
 def ended(process: Any) -> Finished:
@@ -100,8 +105,6 @@ def contents(lake: Lake) -> dict[tuple[str, str], str]:
 
 def loose_files(lake: Lake) -> list[str]:
     """What `gc` would remove, of any age."""
-    from datetime import timedelta
-
     return [item.file for item in find_garbage(lake, older_than=timedelta(0))]
 
 

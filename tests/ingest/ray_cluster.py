@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 
 import pytest
+import ray
 
 _FOLDER = os.path.dirname(__file__)  # noqa: PTH120
 
@@ -12,8 +13,6 @@ _FOLDER = os.path.dirname(__file__)  # noqa: PTH120
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[dict[str, str]]:
     """The environment by which another process joins the cluster that this process has started and joined."""
-    import ray
-
     before = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_ADDRESS")}
     os.environ["RAY_AUTH_MODE"] = "disabled"  # no token in the home folder of who runs the tests
     os.environ.pop("RAY_ADDRESS", None)
@@ -32,6 +31,4 @@ def cluster() -> Iterator[dict[str, str]]:
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Stop Ray with the last of these tests, so that no other finds one running."""
     if str(item.path).startswith(_FOLDER) and (nextitem is None or not str(nextitem.path).startswith(_FOLDER)):
-        import ray
-
         ray.shutdown()

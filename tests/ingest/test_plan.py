@@ -194,5 +194,5 @@ def test_a_table_with_an_unknown_transform_is_refused_before_anything_is_planned
     text = (REPO / "schema/embodiments/bimanual_trossen.toml").read_text()
     (tmp_path / "mine.toml").write_text(text.replace("| invert_gripper", "| turn_gripper"))
 
-    with pytest.raises(ConfigError, match="unknown transforms.*turn_gripper.*choose from"):
+    with pytest.raises(ConfigError, match=r"unknown transforms.*turn_gripper.*choose from"):
         prepare(Request(uri=str(source), embodiment=str(tmp_path / "mine.toml")))
