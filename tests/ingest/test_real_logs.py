@@ -1,0 +1,109 @@
+"""Real robots' logs, taken whole by one lake: what is there is committed, what is missing is named."""
+
+from types import SimpleNamespace
+
+import pyarrow.parquet as pq
+import pytest
+
+from ingest import job as jobs
+from ingest.job import Request, ingest
+from schema.lake import Lake
+from schema.verify import verify
+
+pytest_plugins = ["tests.ingest.ray_cluster"]
+pytestmark = pytest.mark.slow
+
+SOURCES = {
+    "bridge": "bridge_rlds",
+    "cr5": "cr5_lerobot_v21",
+    "g1": "g1_lerobot_v21",
+    "gr1": "gr1_sim_lerobot_v20",
+}
+
+
+@pytest.fixture(scope="module")
+def taken(cluster, real_logs, tmp_path_factory):
+    """A lake of all the logs, and each one's first report."""
+    uri = str(tmp_path_factory.mktemp("real") / "lake")
+    requests = {name: Request(uri=str(real_logs / folder), source=name) for name, folder in SOURCES.items()}
+    reports = {name: ingest(request, lake_uri=uri) for name, request in requests.items()}
+    return SimpleNamespace(uri=uri, lake=Lake.open(uri), requests=requests, reports=reports)
+
+
+def rows_of(taken, source):
+    rows = list(taken.lake.episodes().collect().iter_rows(named=True))
+    return [row for row in rows if row["source"] == source]
+
+
+def null_views_of(taken, source):
+    """How many frames of a source have no padded state, and no padded action."""
+    nulls = {"state": 0, "action": 0}
+    for shard in {row["shard"] for row in rows_of(taken, source)}:
+        with taken.lake.local(f"{shard}.parquet") as path:
+            table = pq.read_table(path, columns=list(nulls))
+        nulls = {name: count + table[name].null_count for name, count in nulls.items()}
+    return nulls
+
+
+def test_bridge_is_25_widowx_episodes_without_the_black_camera(taken):
+    report, rows = taken.reports["bridge"], rows_of(taken, "bridge")
+
+    assert report.outcomes == {"committed": 25, "duplicate": 0, "superseded": 0, "quarantined": 0}
+    assert (report.embodiment, report.frames) == ("widowx", 250)
+    assert {row["num_frames"] for row in rows} == {10}
+    assert {len(row["cameras"]) for row in rows} == {3}
+    assert all("left_wrist" not in row["cameras"] for row in rows)
+    assert {item["camera"]: bool(item["value"]) for item in rows[0]["absent_cameras"]} == {"left_wrist": True}
+    assert len({row["task"] for row in rows}) == 4
+
+
+def test_cr5_is_6_episodes_of_1332_frames(taken):
+    report = taken.reports["cr5"]
+
+    assert report.outcomes == {"committed": 6, "duplicate": 0, "superseded": 0, "quarantined": 0}
+    assert (report.embodiment, report.frames) == ("dobot_cr5", 1332)
+
+
+def test_g1_has_4_episodes_in_quarantine_for_their_missing_videos(taken):
+    report = taken.reports["g1"]
+
+    held = taken.lake.quarantine().collect()
+    assert report.outcomes == {"committed": 6, "duplicate": 0, "superseded": 0, "quarantined": 4}
+    assert report.quarantine == {"missing_video": 4}
+    assert sorted(held["record_index"]) == [0, 3, 6, 9]
+    assert all("fetch it" in message for message in held["message"])
+
+
+def test_gr1_is_wider_than_the_padded_view_and_is_taken_all_the_same(taken):
+    report = taken.reports["gr1"]
+
+    assert report.outcomes == {"committed": 5, "duplicate": 0, "superseded": 0, "quarantined": 0}
+    assert report.frames == 2096
+    assert null_views_of(taken, "gr1") == {"state": 2096, "action": 2096}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_second_run_reads_nothing_and_commits_nothing(taken, source, monkeypatch):
+    def refuse(job, bundle):
+        raise AssertionError("a log was read")
+
+    monkeypatch.setattr(jobs, "run_bundle", refuse)
+    version = taken.lake.version("episodes")
+
+    report = ingest(taken.requests[source], lake_uri=taken.uri)
+
+    first = taken.reports[source].outcomes
+    assert report.outcomes == {
+        "committed": 0,
+        "duplicate": first["committed"],
+        "superseded": 0,
+        "quarantined": first["quarantined"],
+    }
+    assert taken.lake.version("episodes") == version
+
+
+def test_the_lake_of_real_logs_verifies(taken):
+    found = verify(taken.lake)
+
+    assert found.problems == ()
+    assert found.episodes == 25 + 6 + 6 + 5
