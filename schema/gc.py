@@ -1,5 +1,6 @@
 """What a killed ingest leaves behind: shards that no row refers to, and parts of files. Found, and removed."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,11 +23,11 @@ class Garbage:
 
 def find_garbage(lake: Lake, *, older_than: timedelta = DEFAULT_AGE) -> list[Garbage]:
     """The files under `shards/`, and half-written ones elsewhere, that no episode row refers to."""
-    rows = lake.scan("episodes").select(pl.col("shard").unique()).collect()
-    referenced = {f"{shard}.{extension}" for shard in rows["shard"] for extension in ("tar", "parquet")}
     before = datetime.now(UTC) - older_than
+    files = sorted(lake.fs.find(lake.root, detail=True).items())
+    referenced = _referenced(lake)  # after the files: what is committed meanwhile is in here
     garbage = []
-    for path, info in sorted(lake.fs.find(lake.root, detail=True).items()):
+    for path, info in files:
         file = path.removeprefix(lake.root).lstrip("/")
         is_loose = (file.startswith("shards/") and file not in referenced) or file.endswith(".part")
         if is_loose and _modified(info) <= before:
@@ -35,9 +36,17 @@ def find_garbage(lake: Lake, *, older_than: timedelta = DEFAULT_AGE) -> list[Gar
 
 
 def remove(lake: Lake, garbage: list[Garbage]) -> None:
-    """Delete these files."""
+    """Delete these files, but for those that a row has come to refer to meanwhile."""
+    referenced = _referenced(lake)
     for item in garbage:
-        lake.fs.rm_file(lake.path(item.file))
+        if item.file not in referenced:
+            with suppress(FileNotFoundError):  # somebody else removes as well
+                lake.fs.rm_file(lake.path(item.file))
+
+
+def _referenced(lake: Lake) -> set[str]:
+    rows = lake.scan("episodes").select(pl.col("shard").unique()).collect()
+    return {f"{shard}.{extension}" for shard in rows["shard"] for extension in ("tar", "parquet")}
 
 
 def _modified(info: dict[str, Any]) -> datetime:

@@ -157,17 +157,16 @@ def test_drivers_in_threads_take_every_episode_once(lake, drivers):
     check_drivers(lake, answers)
 
 
-@pytest.mark.parametrize("drivers", [2, 8])
-def test_drivers_in_processes_take_every_episode_once(local_lake, drivers):
-    with ProcessPoolExecutor(drivers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        answers = list(pool.map(drive, [local_lake.uri] * drivers, range(drivers)))
+@pytest.mark.slow
+def test_eight_drivers_in_processes_take_every_episode_once(local_lake):
+    with ProcessPoolExecutor(8, mp_context=multiprocessing.get_context("spawn")) as pool:
+        answers = list(pool.map(drive, [local_lake.uri] * 8, range(8)))
     check_drivers(local_lake, answers)
 
 
-def test_drivers_in_processes_share_a_bucket(s3_lake_uri):
-    lake = Lake.open_or_create(s3_lake_uri)
-    with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
-        answers = list(pool.map(drive, [lake.uri] * 3, range(3)))
+def test_two_drivers_in_processes_share_a_lake(lake):
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        answers = list(pool.map(drive, [lake.uri] * 2, range(2)))
     check_drivers(lake, answers)
 
 
@@ -339,6 +338,7 @@ def test_an_empty_lake_can_be_compacted(lake):
     assert lake.episodes().collect().is_empty()
 
 
+@pytest.mark.slow
 def test_the_catalogue_is_right_after_200_commits(local_lake):
     for number in range(200):
         rows = (catalogue_row(f"e{number % 150}", conversion=f"c{number // 150}"),)
