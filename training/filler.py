@@ -15,9 +15,9 @@ from curation.feistel import key
 from curation.lock import Lock
 from schema.errors import EpisodeError, SchemaError
 from schema.layout import Slots
-from schema.picture import Pixels, decode_into, decode_jpeg, fitted_size, resize
 from training.batch import Batch
 from training.shard_cache import EpisodeFrames, ShardCache
+from training.square_picture import decode_centred
 
 _INSTRUCTION = 11
 """The purpose, in keys of randomness, of choosing among several instructions."""
@@ -49,28 +49,34 @@ class Sample:
 class Filler:
     """Fills rows of batches from a lock's episodes."""
 
-    def __init__(self, lock: Lock, shards: ShardCache) -> None:
-        """Read the lock's table of runs and how each component is padded."""
+    def __init__(self, lock: Lock, shards: ShardCache, *, runs: pa.Table | None = None) -> None:
+        """Read how components are padded, and a table of runs: the lock's own, or another such as `lock.held_out`."""
         self._seed, self._shards = lock.seed, shards
         self._views = [_view(lock, index) for index in range(len(lock.components))]
         self._choices = tuple(lock.cameras.values())
         self._cameras = tuple(dict.fromkeys(name for names in self._choices for name in names))
-        self.runs = RunColumns(lock)
+        self.runs = RunColumns(lock.runs if runs is None else runs)
 
     def fill(self, batch: Batch, samples: list[Sample]) -> None:
         """Fill these rows; SchemaError that names shard and sample where bytes are gone or broken."""
         for sample in samples:
-            view = self._views[sample.component]
-            shard, row_group = self.runs.place(sample.run)
-            episode = self._shards.episode(
-                shard, row_group, state=view.state, action=view.action, cameras=self._cameras
-            )
-            self._fill_numbers(batch, sample, view=view, episode=episode)
+            episode = self._episode(sample)
+            self._fill_numbers(batch, sample, episode=episode)
             for slot in range(len(self._choices)):
                 self._fill_slot(batch, sample, slot=slot, episode=episode)
 
-    def _fill_numbers(self, batch: Batch, sample: Sample, *, view: _View, episode: EpisodeFrames) -> None:
-        row, frame = sample.row, sample.frame
+    def fill_numbers(self, batch: Batch, samples: list[Sample]) -> None:
+        """Fill these rows but for their pictures."""
+        for sample in samples:
+            self._fill_numbers(batch, sample, episode=self._episode(sample))
+
+    def _episode(self, sample: Sample) -> EpisodeFrames:
+        view = self._views[sample.component]
+        shard, row_group = self.runs.place(sample.run)
+        return self._shards.episode(shard, row_group, state=view.state, action=view.action, cameras=self._cameras)
+
+    def _fill_numbers(self, batch: Batch, sample: Sample, *, episode: EpisodeFrames) -> None:
+        row, frame, view = sample.row, sample.frame, self._views[sample.component]
         state_1S = episode.state_TS[frame : frame + 1]
         action_1HA, step_mask_1H = gather(
             episode.action_TA,
@@ -118,28 +124,13 @@ class Filler:
             ) from error
 
 
-def decode_centred(jpeg: memoryview, height: int, width: int, *, out: Pixels) -> None:
-    """Decode a JPEG of this size, scaled to touch the square `out` and centred on black."""
-    size = out.shape[0]
-    fitted = (height, width) if max(height, width) == size else fitted_size(height, width, size=size)
-    top, left = (size - fitted[0]) // 2, (size - fitted[1]) // 2
-    inside = out[top : top + fitted[0], left : left + fitted[1]]
-    out[:top], out[top + fitted[0] :] = 0, 0
-    if fitted[1] < size:
-        out[:, :left], out[:, left + fitted[1] :] = 0, 0
-    if fitted == (height, width) and width == size:
-        decode_into(jpeg, inside)
-    else:
-        inside[:] = resize(decode_jpeg(jpeg), *fitted)
-
-
 class RunColumns:
-    """The lock's table of runs as arrays to index: strings stay in their dictionaries."""
+    """A table of runs as arrays to index: strings stay in their dictionaries."""
 
-    def __init__(self, lock: Lock) -> None:
-        runs = lock.runs
+    def __init__(self, runs: pa.Table) -> None:
         self.start_R: NDArray[np.int64] = runs["start"].to_numpy().astype(np.int64)
         self.stop_R: NDArray[np.int64] = runs["stop"].to_numpy().astype(np.int64)
+        self.component_R: NDArray[np.int64] = runs["component"].to_numpy().astype(np.int64)
         self._row_group_R = runs["row_group"].to_numpy()
         self._shard_R, self._shards = _dictionary(runs["shard"])
         self._episodes, self._instructions = runs["episode_id"].combine_chunks(), runs["instructions"].combine_chunks()

@@ -1,0 +1,103 @@
+"""How to train: everything that is neither the data's (a lock says that) nor the model's (`model.config`).
+
+A config decides every weight that comes out, together with the lock; so a checkpoint keeps it and resuming compares.
+"""
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from model.config import NAMED as MODELS
+from model.config import Pi0Config
+from schema.errors import ConfigError, problems
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingConfig:
+    """One way to train. The batch is global: it is split over however many workers there are."""
+
+    name: str
+    model: str
+    """A key of `model.config.NAMED`."""
+    global_batch: int
+    """G: step t covers positions [tG, (t+1)G)."""
+    steps: int
+    """Where the cosine ends."""
+    peak_lr: float
+    final_lr: float
+    warmup_steps: int
+    prompt_tokens: int
+    """Prompts are padded to so many tokens; a lock with a longer one is refused rather than cut."""
+    checkpoint_every: int
+    """In steps; the last step always leaves a checkpoint."""
+    keep_checkpoints: int = 2
+    """Two: the newest may be broken by what stopped the machine."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """π0's released code."""
+    weight_decay: float = 1e-10
+    """Practically none, as π0's released code; a pre-trained model must not shrink towards zero."""
+    clip_norm: float = 1.0
+    """π0's released code; a single odd batch does not throw the weights."""
+    ema_decay: float = 0.99
+    """π0's released code; the average over about the last 100 steps is what acts."""
+    sampling_steps: int = 10
+    """Euler steps of a policy made of these weights, as in the paper."""
+
+    def __post_init__(self) -> None:
+        lines = [
+            f"{field.name} is {getattr(self, field.name)!r}, expected at least 1"
+            for field in fields(self)
+            if field.name in _COUNTS and getattr(self, field.name) < 1
+        ]
+        if self.model not in MODELS:
+            lines.append(f"model is {self.model!r}, expected one of {', '.join(MODELS)}")
+        if not 0 <= self.final_lr <= self.peak_lr:
+            lines.append(f"final_lr is {self.final_lr:g}, expected at least 0 and at most peak_lr {self.peak_lr:g}")
+        if not 0 <= self.warmup_steps < max(1, self.steps):
+            lines.append(f"warmup_steps is {self.warmup_steps}, expected fewer than steps {self.steps}")
+        if not 0 <= self.ema_decay < 1:
+            lines.append(f"ema_decay is {self.ema_decay:g}, expected in [0, 1)")
+        error = problems(ConfigError, f"the training config {self.name!r} cannot be used:", lines)
+        if error is not None:
+            raise error
+
+    def model_config(self) -> Pi0Config:
+        """The sizes of the model."""
+        return MODELS[self.model]()
+
+    def learning_rate(self, step: int) -> float:
+        """Linear to the peak over the warm-up, then a cosine down to `final_lr` at the last step."""
+        if step < self.warmup_steps:
+            return self.peak_lr * (step + 1) / (self.warmup_steps + 1)
+        done = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        return self.final_lr + (self.peak_lr - self.final_lr) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON has it, to keep and to compare."""
+        return asdict(self) | {"betas": list(self.betas)}
+
+
+_COUNTS = {"global_batch", "steps", "prompt_tokens", "checkpoint_every", "keep_checkpoints", "sampling_steps"}
+
+TINY_CPU = TrainingConfig(
+    name="tiny_cpu",
+    model="tiny_cpu",
+    global_batch=32,
+    steps=1500,
+    peak_lr=2e-3,
+    final_lr=1e-4,
+    warmup_steps=50,
+    prompt_tokens=32,
+    checkpoint_every=500,
+)
+"""Learns the simulated fleet on two CPU cores in a minute or so; for demos and tests."""
+
+NAMED = {config.name: config for config in (TINY_CPU,)}
+"""Configs by the name that the command line takes."""
+
+
+def named(name: str) -> TrainingConfig:
+    """The config of this name; ConfigError with the choices where there is none."""
+    if name not in NAMED:
+        raise ConfigError(f"there is no training config {name!r}: choose one of {', '.join(NAMED)}")
+    return NAMED[name]

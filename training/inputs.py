@@ -1,0 +1,60 @@
+"""A batch as the model takes it: normalized, tokenized, with noise and time that its positions alone decide."""
+# Legend: B samples, C cameras, S side of the pictures, H steps of a chunk, W padded width.
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.flow_matching import time_from_uniform
+from model.observation import Observation, normalize_images
+from model.tokenizer import Tokenizer
+from training.batch import Batch
+from training.normalize import Normalizer
+from training.randomness import NOISE, TIME, normal, uniform
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inputs:
+    """What one step of flow matching takes, on one device."""
+
+    observation: Observation
+    actions: Tensor
+    """[B, H, W] float32, normalized."""
+    noise: Tensor
+    """[B, H, W] float32."""
+    time: Tensor
+    """[B] float32."""
+    action_mask: Tensor
+    """[B, W] bool."""
+    step_mask: Tensor
+    """[B, H] bool."""
+
+
+def inputs(batch: Batch, *, normalizer: Normalizer, tokenizer: Tokenizer, seed: int, device: torch.device) -> Inputs:
+    """The batch on a device; nothing in it refers to the batch's arrays, which the loader reuses."""
+    positions_B = batch.positions
+    noise = normal(seed, positions_B, purpose=NOISE, shape=batch.actions.shape[1:])
+    uniform_B = uniform(seed, positions_B, purpose=TIME, numbers=1)[:, 0]
+    return Inputs(
+        observation=observe(batch, normalizer=normalizer, tokenizer=tokenizer, device=device),
+        actions=torch.from_numpy(normalizer.actions(batch.actions, batch.components)).to(device),
+        noise=torch.from_numpy(noise).to(device),
+        time=time_from_uniform(torch.from_numpy(uniform_B)).float().to(device),
+        action_mask=torch.tensor(batch.action_mask, device=device),
+        step_mask=torch.tensor(batch.step_mask, device=device),
+    )
+
+
+def observe(batch: Batch, *, normalizer: Normalizer, tokenizer: Tokenizer, device: torch.device) -> Observation:
+    """What the model sees of the batch."""
+    prompts = tokenizer(batch.prompts)
+    images = torch.tensor(batch.images) if device.type == "cpu" else torch.from_numpy(batch.images).to(device)
+    return Observation(
+        images=normalize_images(images),
+        image_mask=torch.tensor(batch.image_mask, device=device),
+        tokens=prompts.tokens_BL.to(device),
+        token_mask=prompts.mask_BL.to(device),
+        state=torch.from_numpy(np.asarray(normalizer.state(batch.state, batch.components), np.float32)).to(device),
+    )
