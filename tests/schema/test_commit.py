@@ -6,14 +6,16 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
-from deltalake import write_deltalake
+from deltalake import CommitProperties, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from schema import commit as protocol
 from schema.commit import OUTCOMES, Bundle, commit, compact, done_bundles, tally
 from schema.errors import SchemaError
 from schema.lake import Lake
+from schema.tables import TABLES
 from tests.lakes import annotation_row, catalogue_row, quarantine_row
 
 
@@ -340,9 +342,20 @@ def test_an_empty_lake_can_be_compacted(lake):
 
 @pytest.mark.slow
 def test_the_catalogue_is_right_after_200_commits(local_lake):
-    for number in range(200):
-        rows = (catalogue_row(f"e{number % 150}", conversion=f"c{number // 150}"),)
-        commit(local_lake, [Bundle(bundle_id=f"b{number}", episodes=rows)])
+    table = local_lake.table("episodes")
+    for number in range(150):  # what commits leave, without reading the lake before each
+        row = catalogue_row(f"e{number}", conversion="c0")
+        transactions = [Transaction("robomix.commit", number + 1), Transaction(f"b{number}", 1)]
+        write_deltalake(
+            table,
+            pa.Table.from_pylist([row], schema=TABLES["episodes"]),
+            mode="append",
+            commit_properties=CommitProperties(app_transactions=transactions),
+        )
+    for number in range(150, 200):
+        rows = (catalogue_row(f"e{number - 150}", conversion="c1"),)
+        assert set(commit(local_lake, [Bundle(bundle_id=f"b{number}", episodes=rows)]).values()) == {"superseded"}
+    assert local_lake.version("episodes") == 200
     expected = sorted((f"e{number}", "c1" if number < 50 else "c0") for number in range(150))
     assert contents(local_lake)["live"] == expected
     compact(local_lake)
