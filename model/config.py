@@ -122,8 +122,8 @@ def tiny_cpu() -> Pi0Config:
         vlm=ExpertConfig(width=64, mlp_width=128),
         action_expert=ExpertConfig(width=64, mlp_width=128),
         depth=3,
-        num_heads=4,
-        head_dim=16,
+        num_heads=2,
+        head_dim=32,
         vocab_size=1024,
         max_prompt_tokens=24,
     )

@@ -1,7 +1,7 @@
 """The tiny model's image encoder: three convolutions, whose features the prompt scales and shifts (FiLM).
 
 A departure from π0 for models that are trained from scratch on a CPU, see docs/model.md: with so few layers after it,
-an encoder that does not know the prompt makes the model learn what words point at several times more slowly.
+a model whose encoder does not know the prompt learns much more slowly what words point at.
 """
 
 # Legend: B batch, C cameras, S side of the pictures, N pictures, M feature maps, K tokens per picture, D width of the
