@@ -21,7 +21,7 @@ from tests.ingest.faults import reading, replacing
 pytest_plugins = ["tests.ingest.ray_cluster"]
 
 KILLS = 20
-EPISODES = 60
+EPISODES = 48
 
 
 def broken(source):
@@ -47,13 +47,15 @@ def wait_for_work(lake, driver):
         time.sleep(0.005)
 
 
-# Three kinds in turn: at the start, in the work of a driver that does all itself, in the work of Ray's workers.
 def kill_once(number, words, lake, *, cluster, moment):
-    """Start a driver and kill it at some moment (0 to 1) of its start or of its work."""
-    kind = ("start", "alone", "ray", "alone")[number % 4]
+    """Start a driver and kill it at some moment (0 to 1) of its start or of its work.
+
+    The work is Ray's workers' or the driver's own, which is killed in the midst of a file.
+    """
+    kind = ("start", "alone", "ray", "alone", "start")[number % 5]
     driver = start([*words, str(lake)], cluster, driver="alone" if kind == "alone" else "ray")
     if kind == "start":
-        time.sleep(moment * 2)
+        time.sleep(moment * 1.5)
     else:
         wait_for_work(lake, driver)
         time.sleep(moment * 0.5)

@@ -37,7 +37,7 @@ def rows_of(taken, source):
 
 def null_views_of(taken, source):
     """How many frames of a source have no padded state, and no padded action."""
-    nulls = {"state": 0, "action": 0}
+    nulls = {"padded_state": 0, "padded_action": 0}
     for shard in {row["shard"] for row in rows_of(taken, source)}:
         with taken.lake.local(f"{shard}.parquet") as path:
             table = pq.read_table(path, columns=list(nulls))
@@ -79,7 +79,7 @@ def test_gr1_is_wider_than_the_padded_view_and_is_taken_all_the_same(taken):
 
     assert report.outcomes == {"committed": 5, "duplicate": 0, "superseded": 0, "quarantined": 0}
     assert report.frames == 2096
-    assert null_views_of(taken, "gr1") == {"state": 2096, "action": 2096}
+    assert null_views_of(taken, "gr1") == {"padded_state": 2096, "padded_action": 2096}
 
 
 @pytest.mark.parametrize("source", SOURCES)
