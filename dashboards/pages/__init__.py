@@ -1,0 +1,1 @@
+"""The pages: layout only, each a script that Streamlit runs."""

@@ -1,0 +1,1 @@
+"""Pure queries over a lake: Polars and Arrow out, nothing of Streamlit."""
