@@ -36,6 +36,9 @@ out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty()
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 LakeOption = Annotated[str, typer.Option("--lake", help="Folder or URI of the lake, such as s3://bucket/lake.")]
+MovedLakeOption = Annotated[
+    str | None, typer.Option("--lake", help="Where the lake is now, if it has moved since it was locked.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="End with one JSON object on a line of its own.")]
 
 
@@ -210,6 +213,90 @@ def recipe_lock(
     frames = sum(component.frames for component in lock.components)
     out.print(f"lock {lock.digest}: {len(lock.components)} components, {frames:,} frames", markup=False)
     out.print(out_ or folder, markup=False)
+
+
+@app.command("train")
+def train_(
+    lock: Annotated[str, typer.Argument(help="The lock, a folder or URI.")],
+    out_: Annotated[Path, typer.Option("--out", help="Folder for checkpoints and metrics, shared by all workers.")],
+    config: Annotated[str, typer.Option(help="How to train: a named config.")] = "tiny_cpu",
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="End after so many steps, if not when the config says.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share each batch, a CPU or GPU each.")] = 2,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
+    lake: MovedLakeOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Train a policy on a lock. Kill it at any moment; the same command with --resume goes on to the same weights."""
+    from training.config import named
+    from training.train import train
+
+    with _progress("train", "steps") as progress:
+        result = train(
+            lock,
+            config=named(config, steps=steps),
+            out=out_,
+            resume=resume,
+            workers=workers,
+            lake=lake,
+            progress=progress,
+        )
+    if json_:
+        print(json.dumps(asdict(result)))  # noqa: T201
+        return
+    out.print(f"{result.step:,} steps, {result.position:,} samples, loss {result.loss:.4g}", markup=False)
+    out.print(result.checkpoint, markup=False)
+
+
+@app.command("validate")
+def validate_(
+    checkpoint: Annotated[str, typer.Argument(help="The checkpoint, a folder.")],
+    lock: Annotated[str, typer.Argument(help="The lock that it was trained on.")],
+    lake: MovedLakeOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """How good a checkpoint is on the episodes that its lock holds out, beside two baselines."""
+    from curation.lock import Lock
+    from schema.lake import Lake
+    from training.policy import Policy
+    from training.validate import validate
+
+    with _progress("validate", "chunks") as progress:
+        found = validate(Policy.load(checkpoint), Lock.load(lock), lake=Lake(lake) if lake else None, progress=progress)
+    if json_:
+        print(json.dumps(asdict(found)))  # noqa: T201
+        return
+    out.print(f"{found.held_out_episodes} episodes held out; errors are RMSE of sampled chunks", markup=False)
+    _table(asdict(row) for row in found.losses)
+    _table(asdict(row) for row in found.errors)
+
+
+@app.command("predict")
+def predict_(
+    checkpoint: Annotated[str, typer.Argument(help="The checkpoint, a folder.")],
+    lock: Annotated[str, typer.Argument(help="The lock that it was trained on.")],
+    episode: Annotated[list[str] | None, typer.Option(help="Only this episode; may be given again.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="A chunk from every so manieth frame.")] = 10,
+    lake: MovedLakeOption = None,
+) -> None:
+    """Put a checkpoint's chunks for the held-out episodes into the lake, beside what was recorded."""
+    from curation.lock import Lock
+    from schema.lake import Lake
+    from training.policy import Policy
+    from training.predict import predict
+
+    with _progress("predict", "chunks") as progress:
+        found = predict(
+            Policy.load(checkpoint),
+            Lock.load(lock),
+            checkpoint_uri=checkpoint if "://" in checkpoint else str(Path(checkpoint).resolve()),
+            episodes=episode or (),
+            every=every,
+            lake=Lake(lake) if lake else None,
+            progress=progress,
+        )
+    out.print(f"{found.chunks:,} chunks of {found.episodes} episodes", markup=False)
 
 
 DEMO_RECIPE = """\

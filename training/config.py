@@ -4,7 +4,7 @@ A config decides every weight that comes out, together with the lock; so a check
 """
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from model.config import NAMED as MODELS
@@ -96,8 +96,15 @@ NAMED = {config.name: config for config in (TINY_CPU,)}
 """Configs by the name that the command line takes."""
 
 
-def named(name: str) -> TrainingConfig:
-    """The config of this name; ConfigError with the choices where there is none."""
+def named(name: str, *, steps: int | None = None) -> TrainingConfig:
+    """The config of this name, over another number of steps where one is given, with its schedule scaled to them.
+
+    Raises:
+        ConfigError: there is none of that name; lists those there are.
+    """
     if name not in NAMED:
         raise ConfigError(f"there is no training config {name!r}: choose one of {', '.join(NAMED)}")
-    return NAMED[name]
+    config = NAMED[name]
+    if steps is None or steps == config.steps:
+        return config
+    return replace(config, steps=steps, warmup_steps=config.warmup_steps * steps // config.steps)
