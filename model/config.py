@@ -125,7 +125,7 @@ def tiny_cpu() -> Pi0Config:
         num_heads=2,
         head_dim=32,
         vocab_size=1024,
-        max_prompt_tokens=24,
+        max_prompt_tokens=32,
     )
 
 

@@ -1,7 +1,7 @@
 """What π0 sees at one time step: pictures, prompt and state, batched and padded, with masks of what is really there."""
 
 # Legend: B batch, C cameras, S side of the pictures, L prompt tokens, W padded state width.
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -40,6 +40,14 @@ class Observation:
             wrong.append(f"masks are {self.image_mask.dtype} and {self.token_mask.dtype}, expected bool")
         if wrong:
             raise ValueError("; ".join(wrong))
+
+    def trimmed(self) -> "Observation":
+        """The same observation without the prompt columns that are padding in every sample.
+
+        No result changes. Worth it on a CPU; compiled models want shapes that stay the same.
+        """
+        longest = int(self.token_mask.sum(dim=1).max())
+        return replace(self, tokens=self.tokens[:, :longest], token_mask=self.token_mask[:, :longest])
 
     def to(self, device: torch.device | str) -> "Observation":
         """The same observation on another device."""

@@ -36,6 +36,7 @@ big small large little tiny long short tall wide narrow round flat full new old 
 slowly quickly carefully gently slightly fully completely halfway straight open closed stacked folded empty
 ur5e franka panda droid trossen aloha viperx arx agilex fibocom widowx google unitree dobot kuka xarm so100 so101
 mobile hz rate embodiment control action mode joint joints velocity position delta absolute cartesian task
+eef g1 gr1 cr5 oxe bridge pose twist stand 5 10 15 20 25 30 50 100
 """
 """Groups may share a word; the first place counts."""
 

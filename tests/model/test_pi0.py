@@ -107,6 +107,7 @@ def test_padded_tokens_change_nothing(config):
         token_mask=torch.cat([observation.token_mask, padding.bool()], dim=1),
     )
     torch.testing.assert_close(_velocity(model, longer), _velocity(model, observation), atol=1e-5, rtol=1e-4)
+    assert torch.equal(longer.trimmed().tokens, longer.tokens[:, :3])  # the longest of three has three
 
 
 @CONFIGS
