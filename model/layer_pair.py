@@ -23,7 +23,8 @@ class PairOutput(NamedTuple):
     """[B, P, D]; None from the last pair, where nobody reads it, and where the prefix came as keys and values."""
     suffix: Tensor | None
     """[B, S, E]; None where no suffix was given."""
-    prefix_key_values: KeyValues
+    prefix_key_values: KeyValues | None
+    """For the cache; None where a suffix was given, which used them already."""
 
 
 class LayerPair(nn.Module):
@@ -48,8 +49,9 @@ class LayerPair(nn.Module):
             key_values = prefix
         else:
             next_prefix, key_values = self._advance_prefix(prefix, layout)
-        next_suffix = None if suffix_BSE is None else self._advance_suffix(suffix_BSE, key_values, layout)
-        return PairOutput(next_prefix, next_suffix, key_values)
+        if suffix_BSE is None:
+            return PairOutput(next_prefix, None, key_values)
+        return PairOutput(next_prefix, self._advance_suffix(suffix_BSE, key_values, layout), None)
 
     def _advance_prefix(self, prefix_BPD: Tensor, layout: Layout) -> tuple[Tensor | None, KeyValues]:
         normed = self.vlm.input_norm(prefix_BPD)

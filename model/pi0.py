@@ -112,6 +112,6 @@ class Pi0(nn.Module):
         return lay_out(valid_BP, horizon=horizon, head_dim=head_dim, theta=theta, dtype=prefix_BPD.dtype)
 
     def _read_velocity(self, suffix_BSE: Tensor) -> Tensor:
-        """[B, H, W] from the action tokens after the last layer."""
+        """[B, H, W] from the action tokens after the last layer; no view, which FSDP2's hooks on results could lose."""
         velocity: Tensor = self.action_out_proj(self.action_norm(suffix_BSE[:, 1:]))
-        return velocity
+        return velocity.clone()
