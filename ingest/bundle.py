@@ -49,6 +49,7 @@ class Job:
     conversion: str
     settings: ImageSettings
     ingest_run: str
+    licence: str | None = None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -77,7 +78,7 @@ def run_bundle(job: Job, bundle: PlannedBundle) -> Bundle:
                 if episode.episode_id not in keys:
                     progress.stage = "write"
                     writer.add(episode)
-                    annotations += _annotations(episode)
+                    annotations += _annotations(episode, job.conversion)
                 keys.setdefault(episode.episode_id, []).append(key)
             except _BUGS as error:
                 error.add_note(f"while at stage {progress.stage!r} of record {record.index} ({record.files[0]})")
@@ -115,6 +116,7 @@ def _take(job: Job, record: Record, progress: _Progress) -> Episode:
         record=record,
         location=job.location,
         adapter=(reader.NAME, reader.VERSION),
+        licence=job.licence,
     )
 
 
@@ -150,7 +152,7 @@ def _rows(job: Job, shard: Shard, keys: dict[str, list[str]]) -> list[Row]:
     return [row | common | {"source_key": key} for row in shard.rows for key in keys[row["episode_id"]]]
 
 
-def _annotations(episode: Episode) -> Iterator[Row]:
+def _annotations(episode: Episode, conversion: str) -> Iterator[Row]:
     for instruction in episode.instructions:
         row: dict[str, Any] = {
             "episode_id": episode.episode_id,
@@ -159,6 +161,7 @@ def _annotations(episode: Episode) -> Iterator[Row]:
             "text": instruction.text,
             "kind": "instruction",
             "author": f"adapter:{episode.provenance.adapter}",
+            "conversion": conversion,
             "supersedes": None,
             "format_version": FORMAT_VERSION,
         }

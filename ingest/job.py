@@ -132,6 +132,7 @@ def ingest(request: Request, *, lake_uri: str, progress: Progress | None = None)
         conversion=prepared.conversion,
         settings=request.settings,
         ingest_run=plan.plan_id,
+        licence=prepared.discovery.licence,
     )
     fresh = _run(lake, job, plan, progress=progress or (lambda *_: None))
     return _account(lake, prepared, ingest_run=plan.plan_id, fresh=fresh)
@@ -151,11 +152,11 @@ def _run(lake: Lake, job: Job, plan: Plan, *, progress: Progress) -> dict[str, O
     start_ray()
     group: list[Bundle] = []
     since = time.monotonic()
-    for planned, bundle in _finished(job, todo):
-        group.append(bundle)
-        finished += len(planned.records)
+    for wave in _finished(job, todo):
+        group += [bundle for _, bundle in wave]
+        finished += sum(len(planned.records) for planned, _ in wave)
         progress(finished, total)
-        if len(group) >= GROUP_BUNDLES or time.monotonic() - since >= GROUP_SECONDS:
+        if len(group) >= GROUP_BUNDLES or (group and time.monotonic() - since >= GROUP_SECONDS):
             outcomes |= commit(lake, group)
             group, since = [], time.monotonic()
     if group:
@@ -164,8 +165,8 @@ def _run(lake: Lake, job: Job, plan: Plan, *, progress: Progress) -> dict[str, O
     return outcomes
 
 
-def _finished(job: Job, todo: list[PlannedBundle]) -> Iterator[tuple[PlannedBundle, Bundle]]:
-    """Run bundles as tasks, a bounded number at once, and give each one's rows as it ends."""
+def _finished(job: Job, todo: list[PlannedBundle]) -> Iterator[list[tuple[PlannedBundle, Bundle]]]:
+    """Run bundles as tasks, a bounded number at once; about every second, or sooner, the rows of those that ended."""
     task = ray.remote(run_bundle).options(num_cpus=1, max_retries=_RETRIES, name=f"ingest {job.source}")
     shared = ray.put(job)
     in_flight = max(2, int(ray.cluster_resources().get("CPU", 1)) * _IN_FLIGHT_PER_CPU)  # type: ignore[no-untyped-call]
@@ -177,9 +178,9 @@ def _finished(job: Job, todo: list[PlannedBundle]) -> Iterator[tuple[PlannedBund
                 running[task.remote(shared, bundle)] = bundle
             if not running:
                 return
-            (ready,), _ = ray.wait(list(running), num_returns=1)
-            bundle = running.pop(ready)
-            yield bundle, _result(ready, bundle)
+            ready, _ = ray.wait(list(running), num_returns=1, timeout=1.0)
+            ended = [(reference, running.pop(reference)) for reference in ready]
+            yield [(bundle, _result(reference, bundle)) for reference, bundle in ended]
     finally:
         for reference in running:
             ray.cancel(reference, force=True)
@@ -237,8 +238,9 @@ def _account(lake: Lake, prepared: Prepared, *, ingest_run: str, fresh: dict[str
     """Give every discovered record its one outcome, from this run's commits and from what was in the lake before."""
     keys = [source_key(prepared.location, record) for record in prepared.discovery.records]
     ours = (pl.col("source") == prepared.source) & (pl.col("conversion") == prepared.conversion)
-    held = lake.quarantine().filter(ours).select("source_key", "reason").collect()
-    reasons = dict(zip(held["source_key"], held["reason"], strict=True))
+    in_lake = set(lake.scan("episodes").filter(ours).select("source_key").collect()["source_key"])
+    held = lake.scan("quarantine").filter(ours).sort("committed_at").select("source_key", "reason").collect()
+    reasons = {key: reason for key, reason in held.iter_rows() if key not in in_lake}
     outcomes = {key: fresh.get(key, "quarantined" if key in reasons else "duplicate") for key in keys}
     taken = [key for key, outcome in outcomes.items() if outcome in {"committed", "superseded"}]
     frames = lake.scan("episodes").filter(ours & pl.col("source_key").is_in(taken)).select(pl.col("num_frames").sum())

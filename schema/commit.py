@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import polars as pl
@@ -147,7 +148,7 @@ def _try_write(table: DeltaTable, rows: list[Row], *, name: str, transactions: l
     try:
         write_deltalake(
             table,
-            pa.Table.from_pylist(rows, schema=TABLES[name]),
+            _stamped(rows, name),
             mode="append",
             commit_properties=CommitProperties(app_transactions=transactions),
         )
@@ -156,6 +157,12 @@ def _try_write(table: DeltaTable, rows: list[Row], *, name: str, transactions: l
             raise
         return False
     return True
+
+
+def _stamped(rows: list[Row], name: str) -> pa.Table:
+    """The rows as Arrow, with the time of the commit where the table keeps it."""
+    now = {"committed_at": datetime.now(UTC)} if "committed_at" in TABLES[name].names else {}
+    return pa.Table.from_pylist([row | now for row in rows], schema=TABLES[name])
 
 
 def _wait(attempt: int) -> None:

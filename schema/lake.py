@@ -204,16 +204,23 @@ class Lake:
         return rows.join(dead, on=["episode_id", "conversion"], how="anti")
 
     def annotations(self, *, version: int | None = None) -> pl.LazyFrame:
-        """The instructions that hold: each once, without those that another supersedes."""
+        """The instructions that hold for the live episodes: each once, without those that another supersedes."""
         rows = self.scan("annotations", version=version).unique("annotation_id")
         dead = rows.filter(pl.col("supersedes").is_not_null()).select(annotation_id="supersedes")
-        return rows.join(dead, on="annotation_id", how="anti")
+        live = self.episodes().select("episode_id", live_conversion="conversion")
+        is_other = pl.col("conversion").is_not_null() & (pl.col("conversion") != pl.col("live_conversion"))
+        held = rows.join(dead, on="annotation_id", how="anti").join(live, on="episode_id", how="left")
+        return held.filter(~is_other.fill_null(value=False)).drop("live_conversion")
 
     def quarantine(self) -> pl.LazyFrame:
-        """What could not be taken and has not been taken since: one row per record and conversion."""
-        rows = self.scan("quarantine").unique(["source_key", "conversion"], keep="last")
-        taken = self.scan("episodes").select("source_key", "conversion")
-        return rows.join(taken, on=["source_key", "conversion"], how="anti")
+        """What could not be taken and has not been taken since: each record's newest fault, by its place in the log."""
+        place = ["raw_uri", "record_index"]
+        rows = self.scan("quarantine").sort("committed_at").unique(place, keep="last", maintain_order=True)
+        taken = self.scan("episodes").group_by(place).agg(taken_at=pl.col("committed_at").max())
+        since = rows.join(taken, on=place, how="left")
+        return since.filter(pl.col("taken_at").is_null() | (pl.col("taken_at") < pl.col("committed_at"))).drop(
+            "taken_at"
+        )
 
     # ── embodiments ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -72,6 +72,7 @@ EPISODES = pa.schema(
         ("adapter", pa.string()),
         ("adapter_version", pa.int32()),
         ("ingest_run", pa.string()),
+        ("committed_at", _TIME),  # the driver's clock; for people, and to tell what came later of one record
         ("notes", _STRINGS),
         ("format_version", pa.int32()),
     ]
@@ -91,6 +92,7 @@ QUARANTINE = pa.schema(
         ("fingerprint", pa.string()),  # the same fault at the same place in the code has the same one
         ("traceback", pa.string()),
         ("ingest_run", pa.string()),
+        ("committed_at", _TIME),
         ("format_version", pa.int32()),
     ]
 )
@@ -104,6 +106,7 @@ ANNOTATIONS = pa.schema(
         ("text", pa.string()),
         ("kind", pa.string()),  # instruction, segment
         ("author", pa.string()),
+        ("conversion", pa.string()),  # holds for that conversion of the episode; null, as people write it: for all
         ("supersedes", pa.string()),  # annotation_id, or null
         ("format_version", pa.int32()),
     ]

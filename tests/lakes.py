@@ -87,6 +87,7 @@ def store(
             "text": instruction.text,
             "kind": "instruction",
             "author": "adapter:tiny",
+            "conversion": conversion,
             "supersedes": None,
             "format_version": 1,
         }
@@ -116,6 +117,8 @@ def catalogue_row(episode_id: str, *, conversion: str = "c1", source: str = "tin
         "conversion": conversion,
         "source_key": f"{source}/{episode_id}/{conversion}",
         "source": source,
+        "raw_uri": f"memory://{source}/{episode_id}",
+        "record_index": 0,
         "embodiment": "ur5e",
         "task": "put block on plate",
         "num_frames": 10,
@@ -125,9 +128,10 @@ def catalogue_row(episode_id: str, *, conversion: str = "c1", source: str = "tin
     }
 
 
-def annotation_row(episode_id: str, text: str, *, supersedes: str | None = None) -> Row:
-    """An instruction for the whole of an episode."""
+def annotation_row(episode_id: str, text: str, *, supersedes: str | None = None, conversion: str | None = None) -> Row:
+    """An instruction for the whole of an episode, by a person or by one conversion."""
     row = {"episode_id": episode_id, "start": 0, "text": text, "kind": "instruction", "supersedes": supersedes}
+    row |= {"conversion": conversion}
     return row | {"annotation_id": digest_json(row), "author": "test", "format_version": 1}
 
 
@@ -137,6 +141,8 @@ def quarantine_row(record: str, *, conversion: str = "c1", source: str = "tiny",
         "source_key": f"{source}/{record}/{conversion}",
         "conversion": conversion,
         "source": source,
+        "raw_uri": f"memory://{source}/{record}",
+        "record_index": 0,
         "stage": "read",
         "reason": reason,
         "message": f"{record} is broken",

@@ -299,6 +299,33 @@ def test_a_record_leaves_quarantine_once_it_is_taken(lake):
     assert lake.quarantine().collect()["message"].to_list() == ["e2 is broken"]
 
 
+def test_a_record_that_a_newer_conversion_takes_leaves_quarantine(lake):
+    take(lake, "b1", quarantine=(quarantine_row("e1"),))
+    commit(lake, [Bundle(bundle_id="b2", episodes=(catalogue_row("e1", conversion="c2"),))])
+    assert lake.quarantine().collect().is_empty()
+
+
+def test_a_record_that_breaks_after_it_was_taken_is_in_quarantine(lake):
+    take(lake, "b1", "e1")
+    take(lake, "b2", quarantine=(quarantine_row("e1", reason="cut"),))
+    assert lake.quarantine().collect()["reason"].to_list() == ["cut"]
+
+
+def test_of_two_faults_of_one_record_the_newer_is_told(lake):
+    take(lake, "b1", quarantine=(quarantine_row("e1", reason="cut"),))
+    take(lake, "b2", quarantine=(quarantine_row("e1", reason="black"),))
+    assert lake.quarantine().collect()["reason"].to_list() == ["black"]
+
+
+def test_what_a_log_says_holds_for_its_conversion_and_what_a_person_says_for_all(lake):
+    said = [annotation_row("e1", "as logged", conversion="c1"), annotation_row("e1", "by hand")]
+    take(lake, "b1", "e1", annotations=tuple(said))
+    anew = annotation_row("e1", "as logged, mended", conversion="c2")
+    row = catalogue_row("e1", conversion="c2")
+    commit(lake, [Bundle(bundle_id="b2", episodes=(row,), annotations=(anew,))])
+    assert texts(lake) == ["as logged, mended", "by hand"]
+
+
 # ── embodiments ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
