@@ -199,7 +199,9 @@ def test_another_number_gives_another_name(shard, tmp_path):
 
 def test_rows_hold_what_the_catalogue_asks_of_an_episode(episodes, shard):
     rows = shard.rows
-    assert {*rows[0]} | {"conversion", "source_key", "supersedes", "shard", "ingest_run"} == {*EPISODES.names}
+    assert {*rows[0]} | {"conversion", "source_key", "supersedes", "shard", "ingest_run", "committed_at"} == {
+        *EPISODES.names
+    }
     assert [row["moments"] for row in rows] == [moments(episode.signals) for episode in episodes]
     assert [row["cameras"] for row in rows] == [sorted(episode.cameras) for episode in episodes]
     assert rows[3]["absent_cameras"] == [{"camera": "base", "value": "broken"}]
