@@ -7,7 +7,7 @@ import streamlit as st
 from dashboards.parts import EPISODE_PAGE, OVERVIEW_PAGE
 
 ICON = Path(__file__).with_name("icon.svg")
-SIDEBAR_PX = 230
+SIDEBAR_PX = 210
 
 st.set_page_config(page_title="robomix", page_icon=str(ICON), layout="wide", initial_sidebar_state=SIDEBAR_PX)
 st.navigation(

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -20,10 +21,12 @@ from schema.lake import Lake
 
 OVERVIEW_PAGE = "pages/overview.py"
 EPISODE_PAGE = "pages/episode.py"
-FAULTS = (RobomixError, OSError, ValueError, ImportError)
+FAULTS = (RobomixError, OSError, ValueError, ImportError, pl.exceptions.PolarsError)
 """What opening and reading a lake raises where the lake, its store or its keys are at fault."""
 _MOMENT_S = 5
 """How long a page goes on with the versions it knows."""
+_MAX_FOREIGN = 300
+"""Characters that are told of an error that is not worded by robomix."""
 _TABLES = ("episodes", "quarantine", "annotations", "predictions")
 
 
@@ -52,7 +55,11 @@ def open_lake() -> Moment:
 
 def refuse(error: object) -> NoReturn:
     """Say in one message why there is nothing to see, and end the page."""
-    st.error(str(error), icon=":material/error:")
+    text = str(error)
+    if isinstance(error, Exception) and not isinstance(error, RobomixError):
+        first_line = text.partition("\n")[0][:_MAX_FOREIGN]
+        text = f"The lake cannot be read ({type(error).__name__}: {first_line}): `robomix lake verify LAKE` tells more"
+    st.error(text, icon=":material/error:")
     st.stop()
 
 
@@ -67,7 +74,10 @@ def all_counts(moment: Moment) -> tuple[Overview, str]:
 
 def all_keys(moment: Moment, filters: Filters) -> pl.Series:
     """The ids of all episodes that the filters leave."""
-    return st.cache_resource(max_entries=16, show_spinner=False)(_keys)(moment, filters)
+    try:
+        return st.cache_resource(max_entries=16, show_spinner=False)(_keys)(moment, filters)
+    except FAULTS as error:
+        refuse(error)
 
 
 def one_episode(moment: Moment, episode_id: str) -> tuple[Row, Recorded, pl.DataFrame, pl.DataFrame]:
@@ -83,7 +93,7 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
-def choose(components: pl.DataFrame, **others: tuple[str, ...]) -> Filters:
+def choose(components: pl.DataFrame, *, key: Callable[[str], str] = str, **others: tuple[str, ...]) -> Filters:
     """Filters in the sidebar, each a parameter of the URL: the components' columns, and `others` with their choices."""
     options = {name: tuple(components[name].unique().sort()) for name in ("source", "embodiment", "task")} | others
     titles = {"absent": "Absent camera"}
@@ -93,7 +103,7 @@ def choose(components: pl.DataFrame, **others: tuple[str, ...]) -> Filters:
                 st.multiselect(
                     titles.get(name, name.capitalize()),
                     choices,
-                    key=name,
+                    key=key(name),
                     bind="query-params",
                     placeholder="Any" if name == "absent" else "All",
                 )

@@ -11,12 +11,14 @@ from typing import Any, cast
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from dashboards.charts.panels import panels, thin
 from dashboards.queries.episode import Recorded, Row
 from dashboards.queries.predictions import Predicted
 
+_LEAST_SPAN = 0.2
+"""How much of a dimension's range in the whole episode a chunk's axis shows at least: noise must not look large."""
 _CONTEXT = 0.25
 """How much is shown before and after a chunk, as a share of its length."""
 
@@ -91,7 +93,7 @@ def _chunk(chunk: list[Predicted], steps: int) -> dict[str, Any]:
                 "label": one.label,
                 "unit": one.unit,
                 "error": one.error,
-                "bounds": _bounds(np.concatenate([shown, one.predicted_H])),
+                "bounds": _bounds(np.concatenate([shown, one.predicted_H]), least=_LEAST_SPAN * _span(one.recorded_T)),
                 "recorded": _encoded(shown),
                 "predicted": _encoded(one.predicted_H),
             }
@@ -122,14 +124,19 @@ def _cameras(recorded: Recorded) -> list[dict[str, Any]]:
     return found
 
 
-def _bounds(values: np.typing.NDArray[Any]) -> tuple[float, float]:
-    """Lowest and highest finite value with a margin; never a height of zero."""
+def _bounds(values: NDArray[Any], *, least: float = 0.0) -> tuple[float, float]:
+    """Lowest and highest finite value with a margin, `least` apart or more; never a height of zero."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         return 0.0, 1.0
     low, high = float(finite.min()), float(finite.max())
-    margin = (high - low) * 0.06 or max(abs(low) * 0.05, 0.01)
+    margin = max((high - low) * 0.06, (least - (high - low)) / 2) or max(abs(low) * 0.05, 0.01)
     return low - margin, high + margin
+
+
+def _span(values: NDArray[Any] | None) -> float:
+    finite = values[np.isfinite(values)] if values is not None else np.zeros(0)
+    return float(np.ptp(finite)) if finite.size else 0.0
 
 
 def _encoded(values: ArrayLike) -> str:

@@ -18,7 +18,7 @@ from dashboards.parts import (
 )
 from dashboards.pictures import ROUTE
 from dashboards.queries.episode import Recorded, Row, in_words, missing, notes, provenance
-from dashboards.queries.filters import ORIGINS, OUTCOMES, Filters
+from dashboards.queries.filters import ORIGINS, OUTCOMES, Filters, list_key
 from dashboards.queries.listing import PAGE_SIZE, neighbours, rows
 from dashboards.queries.predictions import Predicted, chunk
 from schema.lake import Lake
@@ -29,7 +29,7 @@ def page() -> None:
     moment = open_lake()
     counts, computed = all_counts(moment)
     cameras = tuple(counts.absent["camera"].unique().sort())
-    filters = choose(counts.components, outcome=OUTCOMES, origin=ORIGINS, absent=cameras)
+    filters = choose(counts.components, key=list_key, outcome=OUTCOMES, origin=ORIGINS, absent=cameras)
     wanted = all_keys(moment, filters)
     if episode_id := st.query_params.get("episode"):
         show_episode(moment, episode_id, wanted, filters=filters)
@@ -65,7 +65,8 @@ def show_list(moment: Moment, wanted: pl.Series, filters: Filters, *, computed: 
         },
     )
     if table["selection"]["rows"]:
-        go(shown[table["selection"]["rows"][0]], filters)
+        st.query_params["episode"] = shown[table["selection"]["rows"][0]]
+        st.rerun()
 
 
 def show_episode(moment: Moment, episode_id: str, wanted: pl.Series, *, filters: Filters) -> None:
@@ -132,11 +133,6 @@ def way(label: str, episode_id: str | None, filters: Filters, *, icon: str, is_d
     more = {"episode": episode_id} if episode_id else {}
     parameters = filters.parameters(**more)
     st.page_link(EPISODE_PAGE, label=label, icon=f":material/{icon}:", query_params=parameters, disabled=is_dead)
-
-
-def go(episode_id: str, filters: Filters) -> None:
-    """Leave for one episode."""
-    st.switch_page(EPISODE_PAGE, query_params=filters.parameters(episode=episode_id))
 
 
 page()

@@ -99,7 +99,7 @@ def show_absent(absent: pl.DataFrame, filters: Filters, computed: str) -> None:
         st.caption(f"None: every episode has every camera of its robot · {computed}")
         return
     table = st.dataframe(absent, hide_index=True, on_select="rerun", selection_mode="single-row", key="absent_table")
-    st.caption(f"n = {count(absent['episodes'].sum(), 'absence')} · {computed}")
+    st.caption(f"n = {count(int(absent['episodes'].sum()), 'absence')} · {computed}")
     if table["selection"]["rows"]:
         row = absent.row(table["selection"]["rows"][0], named=True)
         open_component(row, filters, absent=(row["camera"],))
@@ -119,9 +119,7 @@ def show_quarantine(quarantine: pl.DataFrame, computed: str) -> None:
             "faults": st.column_config.NumberColumn(help="Different places in the code"),
         },
     )
-    st.caption(
-        f"n = {count(quarantine['records'].sum(), 'record')} · {computed} · embodiment and task filters do not apply"
-    )
+    st.caption(f"n = {count(int(quarantine['records'].sum()), 'record')} · {computed} · by source only")
 
 
 def link(label: str, parameters: dict[str, list[str] | str]) -> None:

@@ -46,6 +46,15 @@ class Filters:
         return pl.all_horizontal(wanted)
 
     def parameters(self, **changed: tuple[str, ...] | str) -> dict[str, list[str] | str]:
-        """The URL's parameters for these filters with some `changed`; what is not chosen is left out."""
+        """The URL of the list of episodes for these filters with some `changed`; what is not chosen is left out."""
         values = {name: getattr(self, name) for name in self.__slots__} | changed
-        return {name: value if isinstance(value, str) else list(value) for name, value in values.items() if value}
+        return {list_key(name): v if isinstance(v, str) else list(v) for name, v in values.items() if v}
+
+
+def list_key(name: str) -> str:
+    """A filter's parameter in the URL of the list of episodes: the plural.
+
+    The overview has the singular. Streamlit lets a parameter that is bound to a widget belong to one page only, so a
+    link from page to page can carry filters only where the other page calls them otherwise.
+    """
+    return f"{name}s" if name in {"source", "embodiment", "task", "outcome", "origin"} else name

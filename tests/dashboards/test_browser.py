@@ -34,7 +34,7 @@ def test_overview_opens_filters_through_the_url_and_leads_to_the_episodes(browse
     expect(browser_page.get_by_text("n = 1 episode in 1 component")).to_be_visible()
     browser_page.get_by_role("link", name="See 1 episode").click()
     expect(browser_page.get_by_text("n = 1 episode ·")).to_be_visible()
-    assert "source=other" in browser_page.url
+    assert browser_page.url.endswith("/episode?sources=other")
     hosts = {urlsplit(url).hostname for url in asked if url.startswith("http")}
     assert hosts == {"127.0.0.1"}, "the pages ask nobody but their own server"
 
@@ -43,12 +43,14 @@ def test_a_bar_and_a_row_lead_down_to_one_episode(browser_page):
     browser_page.goto("/")
     browser_page.locator(".mark-rect path").last.click()
     expect(browser_page.get_by_text("n = 1 episode ·")).to_be_visible()
-    for word in ("source=other", "embodiment=ur5e", "task=put+block+on+plate"):
+    for word in ("sources=other", "embodiments=ur5e", "tasks=put"):
         assert word in browser_page.url
     browser_page.locator("[data-testid=stDataFrame]").click(position={"x": 16, "y": 52})
     expect(browser_page.get_by_text("absent: the log has no such stream")).to_be_visible()
     expect(browser_page.locator(".player .absent")).to_have_text("the log has no such stream")
+    expect(browser_page.get_by_text("1 of 1 ·")).to_be_visible()
     assert "episode=" in browser_page.url
+    assert "sources=other" in browser_page.url
 
 
 def test_the_cursor_moves_every_picture_and_every_line(browser_page, lake):

@@ -89,7 +89,7 @@ def test_a_missing_file_of_the_catalogue_is_one_message(tmp_path, open_page, pag
     lake = make_lake(tmp_path, num_episodes=1)
     for file in (tmp_path / "lake/episodes").glob("*.parquet"):
         file.unlink()
-    assert only_error(open_page(lake.uri, page))
+    assert "lake cannot be read" in only_error(open_page(lake.uri, page))
 
 
 def test_episodes_are_listed_and_filtered(lake, open_page):
@@ -107,7 +107,7 @@ def test_an_episode_opens_with_its_chunk(lake, open_page):
 
 
 def test_an_episode_without_predictions_offers_no_chunk(lake, open_page):
-    page = open_page(lake.uri, "episode", source="other", episode=_other(lake))
+    page = open_page(lake.uri, "episode", sources="other", episode=_other(lake))
     assert not page.exception
     assert not page.selectbox
     assert "1 of 1" in page.caption[0].value

@@ -63,7 +63,7 @@ def test_a_filter_leaves_the_episodes_it_names(lake, filters, count):
 
 
 def test_parameters_leave_out_what_is_not_chosen(lake):
-    assert Filters(task=("a", "b")).parameters(episode="x") == {"task": ["a", "b"], "episode": "x"}
+    assert Filters(task=("a", "b")).parameters(episode="x") == {"tasks": ["a", "b"], "episode": "x"}
 
 
 def test_rows_come_in_the_order_of_their_keys(lake):
