@@ -30,8 +30,8 @@ ingest.job.GROUP_BUNDLES = 2
 """
 # The same, with the bundles run by the driver itself, so that what kills it kills the work as well.
 _ALONE = """
-ingest.job.start_ray = lambda: None
-ingest.job._finished = lambda job, todo: ((bundle, ingest.job.run_bundle(job, bundle)) for bundle in todo)
+from tests.ingest.inline_ray import inline_ray
+ingest.job.ray = inline_ray()
 """
 DRIVERS = {"ray": _SMALL_STEPS + "robomix.main()", "alone": _SMALL_STEPS + _ALONE + "robomix.main()"}
 

@@ -47,18 +47,18 @@ def wait_for_work(lake, driver):
         time.sleep(0.005)
 
 
-def kill_once(number, words, lake, *, cluster, moment):
-    """Start a driver and kill it at some moment (0 to 1) of its start or of its work.
+def kill_once(number, words, lake, *, cluster, delay_s):
+    """Start a driver and kill it so long after it was started, or after it began its work.
 
     The work is Ray's workers' or the driver's own, which is killed in the midst of a file.
     """
     kind = ("start", "alone", "ray", "alone", "start")[number % 5]
     driver = start([*words, str(lake)], cluster, driver="alone" if kind == "alone" else "ray")
     if kind == "start":
-        time.sleep(moment * 1.5)
+        time.sleep(2 * delay_s)
     else:
         wait_for_work(lake, driver)
-        time.sleep(moment * 0.5)
+        time.sleep(delay_s)
     driver.kill()
     ended(driver)
 
@@ -67,12 +67,14 @@ def kill_once(number, words, lake, *, cluster, moment):
 def test_twenty_kills_in_a_row_leave_the_lake_of_an_undisturbed_run(cluster, tmp_path):
     source = broken(aloha_source(tmp_path / "logs", EPISODES))
     words = ["ingest", str(source), "--json", "--lake"]
+    began = time.monotonic()
     undisturbed = run([*words, str(tmp_path / "calm")], cluster, driver="alone")
+    longest_s = (time.monotonic() - began) / 5
     folder, moments = tmp_path / "killed", random.Random(7)
 
     done = []
     for number in range(KILLS):
-        kill_once(number, words, folder, cluster=cluster, moment=moments.random())
+        kill_once(number, words, folder, cluster=cluster, delay_s=moments.uniform(0, longest_s))
         done.append(Lake(str(folder)).scan("episodes").collect().height)
     last = run([*words, str(folder)], cluster, driver="ray")
 
@@ -86,7 +88,7 @@ def test_twenty_kills_in_a_row_leave_the_lake_of_an_undisturbed_run(cluster, tmp
     assert killed.quarantine().collect().height == calm.quarantine().collect().height == 1
     assert killed.annotations().collect().height == EPISODES - 1
     assert_sound(killed)
-    assert len(set(done)) > KILLS / 4, f"the kills missed the work: {done}"
+    assert len(set(done)) >= 4, f"the kills missed the work: {done}"
 
 
 @pytest.mark.slow
