@@ -8,10 +8,9 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, cast
 
-import fsspec
-
 from schema.digest import digest_json
 from schema.errors import SourceError
+from schema.store import open_store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +36,7 @@ class Location:
     def of(cls, uri: str) -> "Location":
         """List a location once; SourceError where there is nothing."""
         try:
-            fs, root = fsspec.core.url_to_fs(uri)
+            fs, root = open_store(uri)
             found = fs.find(root, detail=True)
         except (FileNotFoundError, NotADirectoryError):
             found = {}
@@ -55,7 +54,7 @@ class Location:
     @cached_property
     def fs(self) -> Any:
         """The fsspec file system."""
-        return fsspec.core.url_to_fs(self.uri)[0]
+        return open_store(self.uri)[0]
 
     @property
     def name(self) -> str:

@@ -15,7 +15,6 @@ from typing import Any, cast
 from urllib.parse import unquote
 from uuid import uuid4
 
-import fsspec
 import polars as pl
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -23,6 +22,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from schema.digest import canonical_json
 from schema.embodiment import Embodiment
 from schema.errors import SchemaError
+from schema.store import open_store
 from schema.tables import TABLES
 
 _PROPERTIES = {"delta.enableExpiredLogCleanup": "false"}
@@ -42,7 +42,7 @@ class Lake:
 
     def __init__(self, uri: str) -> None:
         """Point at a lake; `Lake.open` also looks whether one is there."""
-        fs, self.root = _file_system(uri)
+        fs, self.root = open_store(uri)
         if odd := set(self.root) & _ODD_CHARACTERS:
             raise SchemaError(f"a lake's path cannot hold {' '.join(sorted(odd))}, which Delta Lake misreads: {uri!r}")
         self.uri: str = fs.unstrip_protocol(self.root)
@@ -84,7 +84,7 @@ class Lake:
     @cached_property
     def fs(self) -> Any:
         """The fsspec file system."""
-        return _file_system(self.uri)[0]
+        return open_store(self.uri)[0]
 
     @property
     def is_local(self) -> bool:
@@ -250,8 +250,3 @@ class Lake:
 
     def _table_uri(self, name: str) -> str:
         return self.path(name) if self.is_local else f"{self.uri.rstrip('/')}/{name}"
-
-
-def _file_system(uri: str) -> tuple[Any, str]:
-    """The file system and the path in it; never a listing from memory, since other processes write too."""
-    return cast(tuple[Any, str], fsspec.core.url_to_fs(uri, use_listings_cache=False))
