@@ -26,8 +26,6 @@ class TrainingConfig:
     peak_lr: float
     final_lr: float
     warmup_steps: int
-    prompt_tokens: int
-    """Prompts are padded to so many tokens; a lock with a longer one is refused rather than cut."""
     checkpoint_every: int
     """In steps; the last step always leaves a checkpoint."""
     keep_checkpoints: int = 2
@@ -77,7 +75,7 @@ class TrainingConfig:
         return asdict(self) | {"betas": list(self.betas)}
 
 
-_COUNTS = {"global_batch", "steps", "prompt_tokens", "checkpoint_every", "keep_checkpoints", "sampling_steps"}
+_COUNTS = {"global_batch", "steps", "checkpoint_every", "keep_checkpoints", "sampling_steps"}
 
 TINY_CPU = TrainingConfig(
     name="tiny_cpu",
@@ -87,7 +85,6 @@ TINY_CPU = TrainingConfig(
     peak_lr=2e-3,
     final_lr=1e-4,
     warmup_steps=50,
-    prompt_tokens=32,
     checkpoint_every=500,
 )
 """Learns the simulated fleet on two CPU cores in a minute or so; for demos and tests."""

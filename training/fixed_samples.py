@@ -38,7 +38,8 @@ class SampleReader:
     def __init__(self, lock: Lock, runs: pa.Table, *, lake: Lake) -> None:
         """Open the runs' shards on first use."""
         self._lock = lock
-        self._filler = Filler(lock, ShardCache(lake, cache_bytes=2**28), runs=runs)
+        self.shards = ShardCache(lake, cache_bytes=2**28)
+        self._filler = Filler(lock, self.shards, runs=runs)
 
     def batches(self, samples: Sequence[Sample], *, size: int) -> Iterator[Batch]:
         """The samples in their order, `size` at a time; the last batch may be smaller."""

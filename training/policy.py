@@ -16,11 +16,10 @@ from torch import Tensor
 
 from model.observation import Observation, normalize_images
 from model.pi0 import Pi0
-from model.tokenizer import WordTokenizer
 from schema.embodiment import Mode, Unit
 from schema.errors import ConfigError, problems
-from schema.picture import Pixels
 from training.checkpoint import Head, read_weights
+from training.inputs import word_tokenizer
 from training.randomness import SAMPLING, normal
 from training.robot_codec import Floats, RobotCodec
 from training.robot_observation import RobotObservation, observation_problems
@@ -49,7 +48,7 @@ class Policy:
         self.head, self.spec, self.device = head, head.policy, device
         self.model = model.to(device).eval()
         self.robots = {robot.name: RobotCodec.of(self.spec, robot) for robot in self.spec.robots}
-        self.tokenizer = WordTokenizer(max_tokens=self.spec.prompt_tokens, vocab_size=model.config.vocab_size)
+        self.tokenizer = word_tokenizer(model.config)
 
     @classmethod
     def load(cls, checkpoint: str | Path, *, device: str | torch.device = "cpu") -> "Policy":
@@ -74,7 +73,7 @@ class Policy:
         lines = [
             f"observation {index}: {line}" if len(observations) > 1 else line
             for index, one in enumerate(observations)
-            for line in observation_problems(one, self.robots, prompt_tokens=self.spec.prompt_tokens)
+            for line in observation_problems(one, self.robots, max_tokens=self.tokenizer.max_tokens)
         ]
         error = problems(ConfigError, "the policy cannot act on this:", lines)
         if error is not None:
@@ -126,13 +125,14 @@ class Policy:
         state_BW = np.concatenate(
             [codec.encode_state(state[None]) for codec, state in zip(codecs, states, strict=True)]
         )
-        return Observation(
+        seen = Observation(
             images=normalize_images(torch.from_numpy(images).to(self.device)),
             image_mask=torch.from_numpy(image_mask).to(self.device),
             tokens=prompts.tokens_BL.to(self.device),
             token_mask=prompts.mask_BL.to(self.device),
             state=torch.from_numpy(state_BW).to(self.device),
         )
+        return seen.trimmed() if self.device.type == "cpu" else seen
 
 
 def _named(codec: RobotCodec, chunk_HA: Floats) -> dict[str, ActionChunk]:
@@ -149,6 +149,3 @@ def _named(codec: RobotCodec, chunk_HA: Floats) -> dict[str, ActionChunk]:
         )
         first += signal.width
     return found
-
-
-__all__ = ["ActionChunk", "Pixels", "Policy", "RobotObservation"]

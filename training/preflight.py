@@ -69,15 +69,15 @@ def _model_problems(lock: Lock, config: TrainingConfig) -> list[str]:
 
 def _prompt_problems(lock: Lock, config: TrainingConfig) -> list[str]:
     """A line where a prompt would be cut: what is lost is the end of the instruction."""
-    longest, example = 0, ""
+    room, longest, example = config.model_config().max_prompt_tokens, 0, ""
     for prompt in prompts(lock):
         length = prompt_length(prompt)
         if length > longest:
             longest, example = length, prompt
-    if longest <= config.prompt_tokens:
+    if longest <= room:
         return []
     return [
-        f"its longest prompt has {longest} tokens, config {config.name!r} takes {config.prompt_tokens}: "
+        f"its longest prompt has {longest} tokens, model {config.model!r} takes {room}: "
         f"shorten the instruction, or leave out the prompt's tag ({example!r})"
     ]
 

@@ -44,7 +44,7 @@ class RobotObservation:
 
 
 def observation_problems(
-    observation: RobotObservation, robots: Mapping[str, RobotCodec], *, prompt_tokens: int
+    observation: RobotObservation, robots: Mapping[str, RobotCodec], *, max_tokens: int
 ) -> Iterator[str]:
     """Everything that a policy of these robots has against the observation, a line each."""
     codec = robots.get(observation.embodiment)
@@ -56,8 +56,8 @@ def observation_problems(
     if not observation.instruction.strip():
         yield "the instruction is empty: say what to do, in words such as those of training"
     length = len(encode(codec.spec.prompt_prefix + observation.instruction, max_tokens=_ENDLESS))
-    if length > prompt_tokens:
-        yield f"the prompt has {length} tokens, expected at most {prompt_tokens}: shorten the instruction"
+    if length > max_tokens:
+        yield f"the prompt has {length} tokens, expected at most {max_tokens}: shorten the instruction"
 
 
 def _state_problems(observation: RobotObservation, codec: RobotCodec) -> Iterator[str]:

@@ -67,7 +67,6 @@ class PolicySpec:
     chunk_steps: int
     action_form: ActionForm
     image_size: int
-    prompt_tokens: int
     sampling_steps: int
     model: dict[str, Any]
     robots: tuple[RobotSpec, ...]
@@ -85,7 +84,6 @@ class PolicySpec:
             chunk_steps=lock.chunk_steps,
             action_form=lock.action_form,
             image_size=lock.image_size,
-            prompt_tokens=config.prompt_tokens,
             sampling_steps=config.sampling_steps,
             model=_model_json(config.model_config()),
             robots=tuple(_robot(lock, name, index=index, shards=shards) for name, index in sorted(first.items())),

@@ -15,11 +15,10 @@ from curation.lock import Lock
 from model import flow_matching
 from model.initialize import initialize
 from model.pi0 import Pi0
-from model.tokenizer import WordTokenizer
 from schema.errors import RobomixError
 from training.batch import Batch
 from training.config import TrainingConfig
-from training.inputs import Inputs, inputs
+from training.inputs import Inputs, inputs, word_tokenizer
 from training.normalize import Normalizer
 
 Wrap = Callable[[nn.Module], nn.Module]
@@ -60,7 +59,7 @@ class Learner:
         self._ema = [parameter.detach().clone() for parameter in self._parameters]
         self._average = get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
         self._normalizer = Normalizer.of(lock)
-        self._tokenizer = WordTokenizer(max_tokens=config.prompt_tokens, vocab_size=self.model.config.vocab_size)
+        self._tokenizer = word_tokenizer(self.model.config)
         self.step_number = 0
         """Updates done; the next step covers positions from here times G."""
 

@@ -7,8 +7,10 @@ never stopped. Worker 0 writes checkpoints and `metrics.jsonl`; a row is there f
 import json
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -69,24 +71,25 @@ def run(job: Job, seat: Seat, *, watch: Watch = lambda *_: None) -> None:
         head, state = checkpoint.read(there[-1])
         checkpoint.refuse_others(head, lock=lock.digest, config=config, where=there[-1])
         learner.restore(state)
-    book = _Book(lock, job, lake=lake, start=learner.step_number) if seat.rank == 0 else None
-    with Loader(
-        lock,
-        batch_size=config.global_batch // seat.world_size,
-        rank=seat.rank,
-        world_size=seat.world_size,
-        position=learner.position,
-        threads=_THREADS,
-        lake=lake.uri,
-    ) as loader:
+    with ExitStack() as stack:
+        book = stack.enter_context(_Book(lock, job, lake=lake, start=learner.step_number)) if seat.rank == 0 else None
+        loader = stack.enter_context(
+            Loader(
+                lock,
+                batch_size=config.global_batch // seat.world_size,
+                rank=seat.rank,
+                world_size=seat.world_size,
+                position=learner.position,
+                threads=_THREADS,
+                lake=lake.uri,
+            )
+        )
         while learner.step_number < config.steps:
             batch = next(loader)
             loss = seat.mean(learner.step(batch)).item()
             if book is not None:
                 book.enter(learner, loss)
             watch(learner.step_number, batch, loss)
-    if book is not None:
-        book.close()
 
 
 class _Book:
@@ -100,6 +103,12 @@ class _Book:
         keep_rows(self._out / METRICS, steps=start)
         self._stream = (self._out / METRICS).open("a", encoding="utf-8")
         self._since = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
 
     def enter(self, learner: Learner, loss: float) -> None:
         """Write the row of the step that was done last, and a checkpoint where one is due."""
@@ -123,10 +132,6 @@ class _Book:
             )
             checkpoint.write(self._out, head=head, state=learner.state(), keep=config.keep_checkpoints)
         self._since = time.monotonic()
-
-    def close(self) -> None:
-        """No more rows."""
-        self._stream.close()
 
 
 def keep_rows(metrics: Path, *, steps: int) -> None:

@@ -1,0 +1,39 @@
+"""Noise is a function of (seed, position, purpose), and what it claims to be."""
+
+import numpy as np
+import pytest
+
+from training.randomness import NOISE, TIME, normal, uniform
+
+POSITIONS = np.arange(2000)
+
+
+def test_a_samples_noise_does_not_depend_on_its_batch():
+    together = normal(7, POSITIONS, purpose=NOISE, shape=(5, 3))
+    alone = normal(7, POSITIONS[1234:1235], purpose=NOISE, shape=(5, 3))
+
+    np.testing.assert_array_equal(together[1234], alone[0])
+
+
+@pytest.mark.parametrize(("seed", "purpose"), [(8, NOISE), (7, TIME)])
+def test_another_seed_or_purpose_is_other_noise(seed, purpose):
+    ours = normal(7, POSITIONS, purpose=NOISE, shape=(4,))
+    theirs = normal(seed, POSITIONS, purpose=purpose, shape=(4,))
+
+    assert abs(np.corrcoef(ours.ravel(), theirs.ravel())[0, 1]) < 0.05
+
+
+def test_normal_numbers_have_mean_0_and_deviation_1_and_are_uncorrelated():
+    found = normal(0, POSITIONS, purpose=NOISE, shape=(6,))
+
+    assert found.mean() == pytest.approx(0, abs=0.03)
+    assert found.std() == pytest.approx(1, abs=0.03)
+    assert np.abs(np.corrcoef(found.T) - np.eye(6)).max() < 0.1
+
+
+def test_uniform_numbers_lie_inside_0_and_1():
+    found = uniform(0, POSITIONS, purpose=TIME, numbers=3)
+
+    assert 0 < found.min() < 0.01
+    assert 0.99 < found.max() < 1
+    assert found.mean() == pytest.approx(0.5, abs=0.02)
