@@ -1,7 +1,5 @@
 """One place has one name, however it is spelled."""
 
-import os
-
 import pytest
 
 from schema.store import open_store
@@ -10,7 +8,7 @@ from schema.store import open_store
 @pytest.mark.parametrize("spelling", ["logs", "./logs/", "logs/../logs", "elsewhere/logs"])
 def test_a_local_place_is_spelled_in_one_way(tmp_path, monkeypatch, spelling):
     (tmp_path / "logs").mkdir()
-    os.symlink(tmp_path, tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").symlink_to(tmp_path)
     monkeypatch.chdir(tmp_path)
 
     fs, root = open_store(spelling)
