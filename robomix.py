@@ -299,6 +299,20 @@ def predict_(
     out.print(f"{found.chunks:,} chunks of {found.episodes} episodes", markup=False)
 
 
+@app.command("dash")
+def dash(
+    lake: Annotated[str, typer.Argument(help="Folder or URI of the lake.")],
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="On this machine only; the next free one if taken.")
+    ] = 8501,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address; open nothing.")] = False,
+) -> None:
+    """Look at a lake in the browser: what it holds, and every episode frame by frame."""
+    from dashboards.serve import serve
+
+    serve(lake, port=port, open_browser=not no_browser)
+
+
 DEMO_RECIPE = """\
 name: demo
 sources:

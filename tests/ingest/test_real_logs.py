@@ -5,10 +5,13 @@ from types import SimpleNamespace
 import pyarrow.parquet as pq
 import pytest
 
+from curation.make_lock import make_lock
+from curation.recipe import parse_recipe
 from ingest import job as jobs
 from ingest.job import Request, ingest
 from schema.lake import Lake
 from schema.verify import verify
+from training.loader import Loader
 
 pytest_plugins = ["tests.ingest.ray_cluster"]
 pytestmark = pytest.mark.slow
@@ -107,3 +110,27 @@ def test_the_lake_of_real_logs_verifies(taken):
 
     assert found.problems == ()
     assert found.episodes == 25 + 6 + 6 + 5
+
+
+def test_a_lock_over_all_of_them_at_once_feeds_the_loader(taken):
+    sources = ", ".join(f"{{source: {name}}}" for name in SOURCES)
+    recipe = parse_recipe(f"name: all\nsources: [{sources}]\nwidth: 44\nprompt: {{tag: true}}\n")
+    lock = make_lock(recipe, taken.lake)
+    rows = {"bridge": 7, "cr5": 7, "g1": 26, "gr1": 44}
+    seen = set()
+
+    with Loader(lock, batch_size=32) as loader:
+        for _ in range(8):
+            batch = next(loader)
+            robots = [lock.components[component].embodiment for component in batch.components]
+            seen.update(robots)
+            for row, robot in enumerate(robots):
+                assert batch.action_mask[row].sum() == rows[_SOURCE_OF[robot]]
+            assert batch.image_mask.any(axis=1).all()
+            assert all(prompt.startswith(robot) for prompt, robot in zip(batch.prompts, robots, strict=True))
+
+    assert seen == set(_SOURCE_OF)
+    assert sum(component.frames for component in lock.components) == 250 + 1332 + 2316 + 2096
+
+
+_SOURCE_OF = {"widowx": "bridge", "dobot_cr5": "cr5", "unitree_g1": "g1", "gr1": "gr1"}
