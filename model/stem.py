@@ -14,9 +14,9 @@ from model.config import StemConfig
 
 
 class PromptSummary(nn.Module):
-    """A prompt as one vector: the mean over words of what a word and its two neighbours say.
+    """A prompt as one vector: per feature, the most that any word with its two neighbours says.
 
-    Neighbours keep "red block, green plate" apart from "green block, red plate", which a mean of words does not.
+    Neighbours keep "red block, green plate" apart from "green block, red plate".
     """
 
     def __init__(self, width: int) -> None:
@@ -24,10 +24,10 @@ class PromptSummary(nn.Module):
         self.words = nn.Conv1d(width, width, kernel_size=3, padding=1)
 
     def forward(self, prompt_BLD: Tensor, mask_BL: Tensor) -> Tensor:
-        """[B, D]; zero for a prompt without tokens."""
+        """[B, D] >= 0; zero for a prompt without tokens."""
         mask_BL1 = mask_BL[:, :, None].to(prompt_BLD.dtype)
-        words_BDL = functional.gelu(self.words((prompt_BLD * mask_BL1).transpose(1, 2)))
-        return (words_BDL @ mask_BL1).squeeze(2) / mask_BL1.sum(dim=1).clamp(min=1.0)
+        words_BLD = functional.relu(self.words((prompt_BLD * mask_BL1).transpose(1, 2))).transpose(1, 2)
+        return (words_BLD * mask_BL1).amax(dim=1)
 
 
 class ModulatedConv(nn.Module):
