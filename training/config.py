@@ -81,11 +81,11 @@ TINY_CPU = TrainingConfig(
     name="tiny_cpu",
     model="tiny_cpu",
     global_batch=32,
-    steps=1500,
+    steps=900,
     peak_lr=2e-3,
     final_lr=1e-4,
     warmup_steps=50,
-    checkpoint_every=500,
+    checkpoint_every=300,
 )
 """Learns the simulated fleet on two CPU cores in a minute or so; for demos and tests."""
 

@@ -84,7 +84,7 @@ class Policy:
             [normal(seed, np.zeros(1, np.int64), purpose=SAMPLING, shape=self.chunk_shape) for seed in seeds]
         )
         mask_BW = np.stack([codec.action_slots.mask for codec in codecs])
-        chunks_BHW = self.sample(self._observe(observations, states), noise_BHW, mask_BW)
+        chunks_BHW = self.sample(self.observe(observations, states), noise_BHW, mask_BW)
         return [
             _named(codec, codec.decode_actions(chunks_BHW[index : index + 1], states[index][None])[0])
             for index, codec in enumerate(codecs)
@@ -107,7 +107,7 @@ class Policy:
         chunks: Floats = actions.float().cpu().numpy()
         return chunks
 
-    def _observe(self, observations: Sequence[RobotObservation], states: Sequence[Floats]) -> Observation:
+    def observe(self, observations: Sequence[RobotObservation], states: Sequence[Floats]) -> Observation:
         """What the model sees."""
         codecs = [self.robots[one.embodiment] for one in observations]
         size, slots = self.spec.image_size, self.spec.robots[0].slots

@@ -12,8 +12,8 @@ import ray
 
 from schema.errors import ConfigError
 
-_TOLD = {"RAY_TRAIN_ENABLE_STATE_TRACKING": "0"}
-"""Ray Train asks the dashboard for its own state and floods the log where there is none."""
+_STATE_TRACKING = "RAY_TRAIN_ENABLE_STATE_TRACKING"
+"""Ray Train asks the dashboard for its own state, and floods the log where there is none."""
 
 
 def start_ray(*, workers: int) -> None:
@@ -22,6 +22,7 @@ def start_ray(*, workers: int) -> None:
     Raises:
         ConfigError: the cluster cannot be joined, or has too few CPUs for so many workers.
     """
+    os.environ.setdefault(_STATE_TRACKING, "0")
     if not ray.is_initialized():
         _start()
     there = int(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
@@ -42,7 +43,7 @@ def _start() -> None:
             include_dashboard=False,
             logging_level=logging.ERROR,
             log_to_driver=False,
-            runtime_env={"env_vars": {**variables, **_TOLD}},
+            runtime_env={"env_vars": variables},
         )
     except (ConnectionError, ray.exceptions.AuthenticationError) as error:
         address = os.environ.get("RAY_ADDRESS")
