@@ -76,8 +76,8 @@ def ingest_(
     for line in report_lines(report):
         (err if json_ else out).print(line, markup=False)
     if json_:
-        flat: dict[str, Any] = {**asdict(report), **report.outcomes}
-        del flat["outcomes"]
+        flat = {name: value for name, value in asdict(report).items() if name != "outcomes"}
+        flat |= {str(outcome): count for outcome, count in report.outcomes.items()}
         print(json.dumps(flat))  # noqa: T201
     if report.outcomes["quarantined"]:
         raise typer.Exit(EXIT_QUARANTINE)

@@ -5,12 +5,9 @@ same command again does the rest. The account always closes: discovered = commit
 quarantined.
 """
 
-import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import polars as pl
 import ray
@@ -21,6 +18,7 @@ from ingest.location import Location
 from ingest.plan import Plan, PlannedBundle, conversion_of, make_plan, source_key
 from ingest.record import Discovery
 from ingest.standardize import parse_expression
+from schema.cluster import num_cpus, start_ray
 from schema.commit import Bundle, Outcome, commit, compact, done_bundles, tally
 from schema.embodiment import Embodiment
 from schema.errors import ConfigError, RobomixError, SourceError
@@ -36,8 +34,6 @@ _RETRIES = 3
 
 Progress = Callable[[int, int], None]
 """Called with (records done, records discovered)."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,7 +165,7 @@ def _finished(job: Job, todo: list[PlannedBundle]) -> Iterator[list[tuple[Planne
     """Run bundles as tasks, a bounded number at once; about every second, or sooner, the rows of those that ended."""
     task = ray.remote(run_bundle).options(num_cpus=1, max_retries=_RETRIES, name=f"ingest {job.source}")
     shared = ray.put(job)
-    in_flight = max(2, int(ray.cluster_resources().get("CPU", 1)) * _IN_FLIGHT_PER_CPU)  # type: ignore[no-untyped-call]
+    in_flight = max(2, num_cpus() * _IN_FLIGHT_PER_CPU)
     waiting = iter(todo)
     running: dict[ray.ObjectRef[Bundle], PlannedBundle] = {}
     try:
@@ -210,28 +206,6 @@ def _lost(planned: PlannedBundle, error: Exception) -> str:
         "one of them crashes its decoder or needs more memory than there is; take it away, or give the workers more, "
         f"and run the same command again. The files: {', '.join(files[:8])}{' …' if len(files) > 8 else ''}"
     )
-
-
-def start_ray() -> None:
-    """Join the cluster that RAY_ADDRESS names, or start one on this machine; nothing where one runs already."""
-    if ray.is_initialized():
-        return
-    paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
-    variables = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    try:
-        ray.init(
-            include_dashboard=False,
-            logging_level=logging.ERROR,  # a warning tells of Ray's tokens, which is nothing to act on
-            log_to_driver=False,
-            runtime_env={"env_vars": variables},
-        )
-    except (ConnectionError, ray.exceptions.AuthenticationError) as error:
-        address = os.environ.get("RAY_ADDRESS")
-        reason = str(error.__cause__ or error).strip().splitlines()[-1]
-        raise ConfigError(
-            f"cannot join the Ray cluster of RAY_ADDRESS={address!r}: {reason}; start it (`ray start --head`), set "
-            "RAY_AUTH_MODE=token if it asks for a token, or unset RAY_ADDRESS to use this machine alone"
-        ) from error
 
 
 def _account(lake: Lake, prepared: Prepared, *, ingest_run: str, fresh: dict[str, Outcome]) -> Report:

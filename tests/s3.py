@@ -15,6 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import s3fs
+from botocore.exceptions import BotoCoreError
 
 HOST = "127.0.0.1"
 KEY, SECRET = "tests", "tests-only"  # of a server that only this machine can reach
@@ -137,7 +138,7 @@ def _make_bucket(server: S3Server, process: subprocess.Popen[bytes], *, log: Pat
             fs.pipe_file(f"{BUCKET}/ready", b"yes")
             if fs.cat_file(f"{BUCKET}/ready") == b"yes":
                 return
-        except OSError as error:
+        except (OSError, BotoCoreError) as error:
             if process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"the S3 server did not start:\n{log.read_text()[-2000:]}") from error
         time.sleep(0.2)

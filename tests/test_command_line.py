@@ -12,14 +12,18 @@ from robomix import app
 ROOT = Path(__file__).parent.parent
 
 VERBS = {
+    "dash": ["--no-browser", "--port", "lake"],
     "demo": ["--episodes", "--out"],
     "fleet record": ["--episodes", "--image-size", "--out", "--seed", "robot"],
     "ingest": ["--dry-run", "--embodiment", "--format", "--json", "--lake", "--limit", "--source", "uri"],
     "lake gc": ["--dry-run", "--older-than-hours", "lake"],
     "lake info": ["--json", "lake"],
     "lake verify": ["--json", "lake"],
+    "predict": ["--episode", "--every", "--lake", "checkpoint", "lock"],
     "recipe lock": ["--json", "--lake", "--out", "recipe"],
     "recipe plan": ["--batch", "--json", "--lake", "--steps", "recipe"],
+    "train": ["--config", "--json", "--lake", "--out", "--resume", "--steps", "--workers", "lock"],
+    "validate": ["--json", "--lake", "checkpoint", "lock"],
 }
 
 

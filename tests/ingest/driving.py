@@ -31,7 +31,7 @@ ingest.job.GROUP_BUNDLES = 2
 # The same, with the bundles run by the driver itself, so that what kills it kills the work as well.
 _ALONE = """
 from tests.ingest.inline_ray import inline_ray
-ingest.job.ray = inline_ray()
+ingest.job.ray, ingest.job.start_ray, ingest.job.num_cpus = inline_ray(), lambda: None, lambda: 1
 """
 DRIVERS = {"ray": _SMALL_STEPS + "robomix.main()", "alone": _SMALL_STEPS + _ALONE + "robomix.main()"}
 

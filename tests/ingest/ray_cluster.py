@@ -18,7 +18,13 @@ def cluster() -> Iterator[dict[str, str]]:
     os.environ.pop("RAY_ADDRESS", None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # Ray leaves its log files to the garbage collector
-        context = ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+        context = ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            _node_ip_address="127.0.0.1",
+        )
     yield {"RAY_ADDRESS": context.address_info["gcs_address"], "RAY_AUTH_MODE": "disabled"}
     ray.shutdown()
     for name, value in before.items():

@@ -262,6 +262,8 @@ def test_lakes_of_any_bundles_workers_and_order_hold_the_same_episodes_and_bytes
     monkeypatch.undo()
 
     monkeypatch.setattr(jobs, "ray", inline_ray())
+    monkeypatch.setattr(jobs, "start_ray", lambda: None)
+    monkeypatch.setattr(jobs, "num_cpus", lambda: 1)
     few = take(source, str(tmp_path / "few"))
 
     shards = [

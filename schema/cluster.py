@@ -1,0 +1,44 @@
+"""The way to a Ray cluster, one for all jobs: the one that RAY_ADDRESS names, else one of this machine's own.
+
+Workers are fresh processes: they find the packages by PYTHONPATH, and one thread each keeps their sums the same on any
+machine. A cluster of this machine's own listens on loopback only and ends with the process.
+"""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from schema.errors import ConfigError
+
+
+def start_ray() -> None:
+    """Join or start the cluster; nothing where this process has one already. ConfigError where it cannot be joined."""
+    if ray.is_initialized():
+        return
+    paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
+    variables = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    address = os.environ.get("RAY_ADDRESS")
+    own: dict[str, Any] = {} if address else {"_node_ip_address": "127.0.0.1"}
+    try:
+        ray.init(
+            address=address or "local",
+            include_dashboard=None if address else False,
+            logging_level=logging.ERROR,  # a warning tells of Ray's tokens, which is nothing to act on
+            log_to_driver=False,
+            runtime_env={"env_vars": variables},
+            **own,
+        )
+    except (ConnectionError, ray.exceptions.AuthenticationError) as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[-1]
+        raise ConfigError(
+            f"cannot join the Ray cluster of RAY_ADDRESS={address!r}: {reason}; start it (`ray start --head`), set "
+            "RAY_AUTH_MODE=token if it asks for a token, or unset RAY_ADDRESS to use this machine alone"
+        ) from error
+
+
+def num_cpus() -> int:
+    """CPUs of the cluster that this process has joined."""
+    return int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
