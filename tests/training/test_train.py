@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 import ray
 import torch
+from ray.train import WorkerGroupError
 
 from curation.lock import Lock
 from schema.errors import ConfigError, SchemaError
 from schema.lake import Lake
-from tests.lakes import make_lake
+from training import ray_worker
+from training import train as train_module
 from training.checkpoint import checkpoints, read
 from training.config import TrainingConfig
 from training.loader import Loader
@@ -177,18 +179,35 @@ def test_a_killed_command_resumed_has_the_very_same_weights(cluster, lock_path, 
             assert torch.equal(tensor, getattr(theirs, part)[name]), name
 
 
-@pytest.mark.slow
-def test_a_broken_picture_is_told_once_and_named(cluster, config, make, tmp_path):
-    lake = make_lake(tmp_path)
-    lock = make()
-    lock.save(tmp_path / "lock")
-    (tar,) = Path(lake.root).glob("shards/tiny/*.tar")
-    tar.write_bytes(bytes(tar.stat().st_size))
+def test_a_fault_of_the_data_is_noted_and_met_without_training_again(job, tmp_path, monkeypatch):
+    tries: list[int] = []
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with pytest.raises(SchemaError, match="is broken"):
-            train(tmp_path / "lock", config=config, out=tmp_path / "out", workers=1, lake=lake.uri)
+    def broken(*_: object) -> None:
+        tries.append(1)
+        raise SchemaError("the picture of sample x is broken")
+
+    monkeypatch.setattr(ray_worker, "run", broken)
+    monkeypatch.setattr(ray_worker, "_seat", Seat)
+    for _ in range(3):
+        with pytest.raises(SchemaError, match="the picture of sample x is broken"):
+            ray_worker.work({"job": job(tmp_path)})
+    assert len(tries) == 1
+
+    ray_worker.forget(tmp_path)
+    ray_worker.noted(tmp_path)
+
+
+def test_what_a_worker_noted_is_what_the_driver_says(lock_path, config, tmp_path, monkeypatch):
+    def fit(_trainer: object) -> None:
+        (tmp_path / "out" / ".fault").write_text("SchemaError\nthe picture of sample x is broken")
+        raise WorkerGroupError("many words", {})
+
+    monkeypatch.setattr(train_module, "start_ray", lambda **_: None)
+    monkeypatch.setattr(train_module, "has_gpus", lambda: False)
+    monkeypatch.setattr(train_module.TorchTrainer, "fit", fit)
+
+    with pytest.raises(SchemaError, match="the picture of sample x is broken"):
+        train(lock_path, config=config, out=tmp_path / "out")
 
 
 def test_a_folder_with_checkpoints_is_refused_without_resume(lock_path, config, trained):
