@@ -30,6 +30,8 @@ class TrainingConfig:
     """In steps; the last step always leaves a checkpoint."""
     keep_checkpoints: int = 2
     """Two: the newest may be broken by what stopped the machine."""
+    image_encoder_lr: float = 1.0
+    """Multiplies the learning rate of the image encoder's weights."""
     betas: tuple[float, float] = (0.9, 0.95)
     """π0's released code."""
     weight_decay: float = 1e-10

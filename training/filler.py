@@ -5,22 +5,23 @@ Safe for many threads that fill different rows. Pictures are decoded straight in
 # Legend: R runs, S state and A action dimensions of a robot, H steps of a chunk.
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curation.chunks import ChunkRule, gather, to_delta
+from curation.chunks import ChunkRule, to_delta, write_chunk
 from curation.feistel import key
 from curation.lock import Lock
 from schema.errors import EpisodeError, SchemaError
-from schema.layout import Slots
 from training.batch import Batch
 from training.shard_cache import EpisodeFrames, ShardCache
 from training.square_picture import decode_centred
 
 _INSTRUCTION = 11
 """The purpose, in keys of randomness, of choosing among several instructions."""
+_RUNS_AT_HAND = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -29,9 +30,13 @@ class _View:
 
     state: tuple[str, ...]
     action: tuple[str, ...]
-    state_slots: Slots
-    action_slots: Slots
+    state_at: slice | list[int]
+    """Where the state's dimensions stand in the padded vector; a slice where they stand together, which is faster."""
+    action_at: slice | list[int]
+    state_mask: NDArray[np.bool_]
+    action_mask: NDArray[np.bool_]
     rule: ChunkRule
+    is_delta: bool
     prefix: str
 
 
@@ -44,6 +49,44 @@ class Sample:
     frame: int
     component: int
     position: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One row of a table of runs: where the episode lies, where its chunks end, what holds for it."""
+
+    shard: str
+    row_group: int
+    stop: int
+    episode_id: str
+    instructions: tuple[str, ...]
+    """One at least."""
+
+
+class RunColumns:
+    """A table of runs to index; strings stay in their dictionaries, and only what is in use is Python's."""
+
+    def __init__(self, runs: pa.Table) -> None:
+        self.start_R: NDArray[np.int64] = runs["start"].to_numpy().astype(np.int64)
+        self.stop_R: NDArray[np.int64] = runs["stop"].to_numpy().astype(np.int64)
+        self.component_R: NDArray[np.int64] = runs["component"].to_numpy().astype(np.int64)
+        self._row_group_R = runs["row_group"].to_numpy()
+        self._shard_R, self._shards = _dictionary(runs["shard"])
+        self._episodes, self._instructions = runs["episode_id"].combine_chunks(), runs["instructions"].combine_chunks()
+        self._recent = lru_cache(maxsize=_RUNS_AT_HAND)(self._read)
+
+    def __getitem__(self, run: int) -> Run:
+        """The row of this number."""
+        return self._recent(run)
+
+    def _read(self, run: int) -> Run:
+        return Run(
+            shard=self._shards[self._shard_R[run]],
+            row_group=int(self._row_group_R[run]),
+            stop=int(self.stop_R[run]),
+            episode_id=str(self._episodes[run].as_py()),
+            instructions=tuple(self._instructions[run].as_py()),
+        )
 
 
 class Filler:
@@ -72,37 +115,31 @@ class Filler:
 
     def _episode(self, sample: Sample) -> EpisodeFrames:
         view = self._views[sample.component]
-        shard, row_group = self.runs.place(sample.run)
-        return self._shards.episode(shard, row_group, state=view.state, action=view.action, cameras=self._cameras)
+        run = self.runs[sample.run]
+        return self._shards.episode(
+            run.shard, run.row_group, state=view.state, action=view.action, cameras=self._cameras
+        )
 
     def _fill_numbers(self, batch: Batch, sample: Sample, *, episode: EpisodeFrames) -> None:
-        row, frame, view = sample.row, sample.frame, self._views[sample.component]
-        state_1S = episode.state_TS[frame : frame + 1]
-        action_1HA, step_mask_1H = gather(
-            episode.action_TA,
-            np.array([frame]),
-            steps=batch.step_mask.shape[1],
-            stop=self.runs.stop_R[sample.run],
-            rule=view.rule,
-        )
-        if view.rule.is_delta.any():
-            action_1HA = to_delta(action_1HA, state_1S, view.rule)
-        batch.state[row] = view.state_slots.pad(state_1S[0])
-        batch.actions[row] = view.action_slots.pad(action_1HA[0])
-        batch.state_mask[row] = view.state_slots.mask
-        batch.action_mask[row] = view.action_slots.mask
-        batch.step_mask[row] = step_mask_1H[0]
-        batch.prompts[row] = view.prefix + self._instruction(sample)
-        batch.sample_ids[row] = f"{self.runs.episode(sample.run)}-{frame:06d}"
-        batch.positions[row] = sample.position
-        batch.components[row] = sample.component
+        row, frame, view, run = sample.row, sample.frame, self._views[sample.component], self.runs[sample.run]
+        state_S = episode.state_TS[frame]
+        actions_HA = np.empty((batch.step_mask.shape[1], episode.action_TA.shape[1]), np.float32)
+        recorded = write_chunk(actions_HA, episode.action_TA, frame, stop=run.stop, rule=view.rule)
+        if view.is_delta:
+            actions_HA = to_delta(actions_HA[None], state_S[None], view.rule)[0]
+        batch.state[row], batch.actions[row] = 0, 0
+        batch.state[row][view.state_at] = state_S
+        batch.actions[row][:, view.action_at] = actions_HA
+        batch.state_mask[row], batch.action_mask[row] = view.state_mask, view.action_mask
+        batch.step_mask[row, :recorded], batch.step_mask[row, recorded:] = True, False
+        batch.prompts[row] = view.prefix + self._instruction(run, sample.position)
+        batch.sample_ids[row] = f"{run.episode_id}-{frame:06d}"
+        batch.positions[row], batch.components[row] = sample.position, sample.component
 
-    def _instruction(self, sample: Sample) -> str:
+    def _instruction(self, run: Run, position: int) -> str:
         """One of the episode's instructions, chosen by the position alone."""
-        texts = self.runs.instructions(sample.run)
-        if len(texts) == 1:
-            return texts[0]
-        return texts[int(key(self._seed, sample.position, _INSTRUCTION)) % len(texts)]
+        texts = run.instructions
+        return texts[0] if len(texts) == 1 else texts[int(key(self._seed, position, _INSTRUCTION)) % len(texts)]
 
     def _fill_slot(self, batch: Batch, sample: Sample, *, slot: int, episode: EpisodeFrames) -> None:
         """The first camera that the slot names and the episode has; black where it has none."""
@@ -112,11 +149,10 @@ class Filler:
         if camera is None:
             square[:] = 0
             return
-        places = episode.cameras[camera]
-        shard, _ = self.runs.place(sample.run)
-        jpeg = self._shards.picture(shard, places, sample.frame)
+        shard = self.runs[sample.run].shard
+        jpeg, height, width = self._shards.picture(shard, episode.cameras[camera], sample.frame)
         try:
-            decode_centred(jpeg, int(places.height_T[sample.frame]), int(places.width_T[sample.frame]), out=square)
+            decode_centred(jpeg, height, width, out=square)
         except EpisodeError as error:
             where = f"{batch.sample_ids[sample.row]}.{camera} in {shard}.tar"
             raise SchemaError(
@@ -124,42 +160,28 @@ class Filler:
             ) from error
 
 
-class RunColumns:
-    """A table of runs as arrays to index: strings stay in their dictionaries."""
-
-    def __init__(self, runs: pa.Table) -> None:
-        self.start_R: NDArray[np.int64] = runs["start"].to_numpy().astype(np.int64)
-        self.stop_R: NDArray[np.int64] = runs["stop"].to_numpy().astype(np.int64)
-        self.component_R: NDArray[np.int64] = runs["component"].to_numpy().astype(np.int64)
-        self._row_group_R = runs["row_group"].to_numpy()
-        self._shard_R, self._shards = _dictionary(runs["shard"])
-        self._episodes, self._instructions = runs["episode_id"].combine_chunks(), runs["instructions"].combine_chunks()
-
-    def place(self, run: int) -> tuple[str, int]:
-        """Shard and row group of the run's episode."""
-        return self._shards[self._shard_R[run]], int(self._row_group_R[run])
-
-    def episode(self, run: int) -> str:
-        """The run's episode_id."""
-        return str(self._episodes[run].as_py())
-
-    def instructions(self, run: int) -> list[str]:
-        """The instructions that hold for the run; one at least."""
-        return list(self._instructions[run].as_py())
-
-
 def _view(lock: Lock, index: int) -> _View:
     component = lock.components[index]
     space = lock.embodiments[component.embodiment_table].action_space(component.action_space)
-    state_slots, action_slots = lock.slots(component)
+    state, action = lock.slots(component)
+    rule = lock.chunk_rule(component)
     return _View(
         state=space.state,
         action=space.action,
-        state_slots=state_slots,
-        action_slots=action_slots,
-        rule=lock.chunk_rule(component),
+        state_at=_together(state.places),
+        action_at=_together(action.places),
+        state_mask=state.mask,
+        action_mask=action.mask,
+        rule=rule,
+        is_delta=bool(rule.is_delta.any()),
         prefix=component.prompt_prefix,
     )
+
+
+def _together(places: tuple[int, ...]) -> slice | list[int]:
+    """The places as a slice where they follow one another."""
+    first, count = places[0], len(places)
+    return slice(first, first + count) if places == tuple(range(first, first + count)) else list(places)
 
 
 def _dictionary(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:

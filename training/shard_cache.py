@@ -32,10 +32,8 @@ Value = TypeVar("Value")
 class CameraPlaces:
     """Where an episode's pictures of one camera stand in the tar, and how large they are."""
 
-    offset_T: NDArray[np.int64]
-    length_T: NDArray[np.int32]
-    height_T: NDArray[np.uint16]
-    width_T: NDArray[np.uint16]
+    table_T4: NDArray[np.int64]
+    """`[T, 4]`: byte offset and length of each JPEG, and the height and width that it decodes to."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -84,7 +82,7 @@ class ShardCache:
 
     def __init__(self, lake: Lake, *, cache_bytes: int, max_episodes: int = 4096) -> None:
         """`cache_bytes` bounds the pictures held of a remote lake, `max_episodes` the episodes' numbers."""
-        self._lake = lake
+        self._lake, self._is_local = lake, lake.is_local
         self._parquets: Recent[str, tuple[pq.ParquetFile, threading.Lock]] = Recent(64)
         self._episodes: Recent[tuple[object, ...], EpisodeFrames] = Recent(max_episodes)
         self._tars: Recent[str, memoryview] = Recent(1024)
@@ -105,16 +103,17 @@ class ShardCache:
 
         return self._episodes.get((shard, row_group, state, action, cameras), make)
 
-    def picture(self, shard: str, places: CameraPlaces, frame: int) -> memoryview:
-        """The JPEG of one frame."""
-        offset, length = int(places.offset_T[frame]), int(places.length_T[frame])
-        if self._lake.is_local:
-            return self._tars.get(shard, lambda: self._map(shard))[offset : offset + length]
+    def picture(self, shard: str, places: CameraPlaces, frame: int) -> tuple[memoryview, int, int]:
+        """The JPEG of one frame, and the height and width that it decodes to."""
+        offset, length, height, width = places.table_T4[frame].tolist()
+        if self._is_local:
+            tar = self._tars.get(shard, lambda: self._map(shard))
+            return tar[offset : offset + length], height, width
         first = frame - frame % SEGMENT_FRAMES
-        last = min(first + SEGMENT_FRAMES, len(places.offset_T)) - 1
-        start, stop = int(places.offset_T[first]), int(places.offset_T[last]) + int(places.length_T[last])
+        last = min(first + SEGMENT_FRAMES, len(places.table_T4)) - 1
+        start, stop = int(places.table_T4[first, 0]), int(places.table_T4[last, :2].sum())
         segment = self._segments.get((shard, start), lambda: self._lake.read(f"{shard}.tar", start, stop))
-        return memoryview(segment)[offset - start : offset - start + length]
+        return memoryview(segment)[offset - start : offset - start + length], height, width
 
     def _map(self, shard: str) -> memoryview:
         with self._lake.local(f"{shard}.tar") as path, path.open("rb") as stream:
@@ -154,7 +153,6 @@ def _joined(table: pa.Table, signals: tuple[str, ...], shard: str) -> NDArray[np
 def _places(table: pa.Table, column: str) -> CameraPlaces | None:
     if column not in table.schema.names or table[column].null_count:
         return None
-    offset, length, height, width = (
-        table[column].combine_chunks().field(leaf).to_numpy(zero_copy_only=False) for leaf in _LEAVES
-    )
-    return CameraPlaces(offset_T=offset, length_T=length, height_T=height, width_T=width)
+    camera = table[column].combine_chunks()
+    leaves = [camera.field(leaf).to_numpy(zero_copy_only=False).astype(np.int64) for leaf in _LEAVES]
+    return CameraPlaces(table_T4=np.stack(leaves, axis=1))

@@ -24,7 +24,7 @@ def _inside(height: int, width: int, *, out: Pixels) -> Pixels:
     fitted = (height, width) if max(height, width) == size else fitted_size(height, width, size=size)
     top, left = (size - fitted[0]) // 2, (size - fitted[1]) // 2
     bottom, right = top + fitted[0], left + fitted[1]
-    out[:top], out[bottom:] = 0, 0
-    if fitted[1] < size:
-        out[:, :left], out[:, right:] = 0, 0
+    if fitted == (size, size):
+        return out
+    out[:top], out[bottom:], out[:, :left], out[:, right:] = 0, 0, 0, 0
     return out[top:bottom, left:right]

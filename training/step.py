@@ -6,6 +6,7 @@ DDP averages the workers' gradients, which is the same since all parts are of on
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from training.normalize import Normalizer
 
 Wrap = Callable[[nn.Module], nn.Module]
 """How a model is made ready for several workers."""
+_ENCODER = "image_encoder."
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -54,7 +56,7 @@ class Learner:
         self._named = dict(self.model.named_parameters())
         self._parameters = list(self._named.values())
         self._optimizer = torch.optim.AdamW(
-            self._parameters, lr=config.peak_lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
+            _groups(self._named, config), betas=config.betas, weight_decay=config.weight_decay, fused=True
         )
         self._ema = [parameter.detach().clone() for parameter in self._parameters]
         self._average = get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
@@ -76,7 +78,7 @@ class Learner:
         """
         rate = self.config.learning_rate(self.step_number)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["lr_scale"]
         self._optimizer.zero_grad(set_to_none=True)
         loss = self.losses(self.inputs(batch)).mean()
         if not torch.isfinite(loss):
@@ -138,6 +140,13 @@ class Learner:
                     **{moment: tensor.to(self.device, copy=True) for moment, tensor in moments.items()},
                 }
         self.step_number = state.step
+
+
+def _groups(named: Mapping[str, nn.Parameter], config: TrainingConfig) -> list[dict[str, Any]]:
+    """The image encoder's weights and all others, each with what multiplies their learning rate."""
+    encoder = [weight for name, weight in named.items() if name.startswith(_ENCODER)]
+    others = [weight for name, weight in named.items() if not name.startswith(_ENCODER)]
+    return [{"params": others, "lr_scale": 1.0}, {"params": encoder, "lr_scale": config.image_encoder_lr}]
 
 
 @torch.no_grad()
