@@ -88,6 +88,15 @@ def gather(
     return action_BHD, step_mask_BH
 
 
+def write_chunk(out_HD: NDArray[Float], action_TD: NDArray[Float], start: int, *, stop: int, rule: ChunkRule) -> int:
+    """What `gather` gives for one start, written into `out_HD` by slices; how many of its steps were recorded."""
+    recorded = min(len(out_HD), stop - start)
+    out_HD[:recorded] = action_TD[start : start + recorded]
+    if recorded < len(out_HD):
+        out_HD[recorded:] = np.where(rule.repeats_D, action_TD[stop - 1], 0)
+    return recorded
+
+
 def to_delta(action_BHD: NDArray[Float], state_BS: NDArray[Float], rule: ChunkRule) -> NDArray[Float]:
     """Chunks in the delta form: less the state `[B, S]` at each chunk's start, where the rule says so."""
     return action_BHD - _origin(state_BS, rule)[:, None]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.chunks import ChunkRule, chunk_rows, chunk_rule, from_delta, gather, to_delta
+from curation.chunks import ChunkRule, chunk_rows, chunk_rule, from_delta, gather, to_delta, write_chunk
 from schema.embodiment import Signal, load_embodiment, parse_embodiment
 from schema.errors import ConfigError
 
@@ -48,6 +48,19 @@ def test_a_chunk_is_what_follows_and_then_the_end_rule(episode, steps):
         expected, mask = naive_chunk(action_TD, start, steps=steps, stop=stop, repeats_D=repeats_D)
         np.testing.assert_array_equal(action_BHD[row], expected)
         np.testing.assert_array_equal(mask_BH[row], mask)
+
+
+@settings(deadline=None)
+@given(episodes(), st.integers(1, 15))
+def test_one_chunk_written_in_place_is_the_gathered_one(episode, steps):
+    action_TD, starts, stop, repeats_D = episode
+    rule = ChunkRule(repeats_D=repeats_D, origin_D=np.full(len(repeats_D), -1))
+    gathered_BHD, mask_BH = gather(action_TD, starts, steps=steps, stop=stop, rule=rule)
+
+    for row, start in enumerate(starts):
+        out_HD = np.full_like(gathered_BHD[row], np.nan)
+        assert write_chunk(out_HD, action_TD, int(start), stop=stop, rule=rule) == mask_BH[row].sum()
+        np.testing.assert_array_equal(out_HD, gathered_BHD[row])
 
 
 @settings(deadline=None)
