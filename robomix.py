@@ -313,88 +313,34 @@ def dash(
     serve(lake, port=port, open_browser=not no_browser)
 
 
-DEMO_RECIPE = """\
-name: demo
-sources:
-  - source: fleet_bimanual_trossen
-  - source: fleet_ur5e
-weighting: {alpha: 0.43}
-chunk: {steps: 50}
-prompt: {tag: true}     # the two robots share slots at different rates, so the prompt says which one it is
-held_out: 0.1
-"""
-
-
 @app.command("demo")
-def demo(
+def demo_(
+    logs: Annotated[
+        list[str] | None, typer.Argument(help="Logs of your own, instead of the simulated fleet's.")
+    ] = None,
     folder: Annotated[Path, typer.Option("--out", help="Folder for everything the demo makes.")] = Path("out/demo"),
-    episodes: Annotated[int, typer.Option(min=6, help="Episodes of each robot.")] = 12,
+    episodes: Annotated[int, typer.Option(min=6, help="Episodes of each simulated robot.")] = 60,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps, if not the config's.")] = None,
 ) -> None:
-    """The whole data path on two simulated robots: record, ingest, lock, draw batches, look at one."""
-    from fleet.record import ROBOTS, record
-    from ingest.job import Request, ingest
+    """The whole product once over: logs, lake, lock, a tiny π0, its errors on what it never saw, a page to look at."""
+    import demo
 
-    lake = str(folder / "lake")
-    reports = []
-    for robot in ROBOTS:
-        logs = folder / "logs" / robot
-        if not logs.exists():
-            with _progress(f"record {robot}", "episodes") as progress:
-                record(robot, out=folder / "logs", num_episodes=episodes, seed=0, progress=progress)
-        with _progress(f"ingest {robot}", "episodes") as progress:
-            reports.append(ingest(Request(uri=str(logs), source=f"fleet_{robot}"), lake_uri=lake, progress=progress))
-    _rule("accounting")
-    counted = ({"source": r.source, "discovered": r.discovered, **r.outcomes, "frames": r.frames} for r in reports)
-    _table(counted, totals=("discovered", *reports[0].outcomes, "frames"))
-    _demo_batches(folder, lake)
-
-
-def _demo_batches(folder: Path, lake: str, *, batch_size: int = 16, batches: int = 128) -> None:
-    """Lock the demo's recipe, draw from it, and compare what came with what was planned."""
-    from collections import Counter
-
-    from curation.lock import register
-    from curation.make_lock import make_lock
-    from curation.select import open_recipe
-    from schema.lake import Lake
-    from training.contact_sheet import save_contact_sheet
-    from training.loader import Loader
-
-    recipe = folder / "recipe.yaml"
-    recipe.write_text(DEMO_RECIPE, encoding="utf-8")
-    opened = Lake.open(lake)
-    lock = make_lock(open_recipe(recipe, opened), opened)
-    locked = register(lock, opened)
-    names = tuple(component.name for component in lock.components)
-    drawn: Counter[int] = Counter()
-    with Loader(lock, batch_size=batch_size) as loader, _progress("draw", "batches") as progress:
-        for number in range(batches):
-            batch = next(loader)
-            drawn.update(batch.components.tolist())
-            if number == 0:
-                sheet = folder / "batch.png"
-                save_contact_sheet(batch, sheet, slots=tuple(lock.cameras), titles=names)
-            progress(number + 1, batches)
-        position = loader.position
-    _rule(f"shares planned, and realised over {position:,} samples")
-    _table(
-        {
-            "component": component.name,
-            "episodes": component.episodes,
-            "frames": component.frames,
-            "planned %": 100 * component.share,
-            "realised %": 100 * drawn[index] / position,
-        }
-        for index, component in enumerate(lock.components)
+    shown = demo.show(
+        demo.Plan(folder=folder, logs=tuple(logs or ()), episodes=episodes, training_steps=steps), _progress
     )
+    _rule("accounting")
+    counted = [
+        {"source": r.source, "discovered": r.discovered, **r.outcomes, "frames": r.frames} for r in shown.reports
+    ]
+    _table(counted, totals=tuple(counted[0])[1:])
+    _rule(f"shares planned, and realised over {shown.drawn:,} samples")
+    _table(shown.shares, totals=("episodes", "frames"))
+    _rule(f"loss {shown.losses[0]:.3f} → {shown.losses[1]:.3f}; errors of chunks on episodes never trained on (RMSE)")
+    _table(asdict(row) for row in shown.validation.errors)
     _rule("made")
-    for what, place in (
-        ("lake", lake),
-        ("recipe", recipe),
-        ("lock", f"{lake}/{locked}"),
-        ("a batch to look at", sheet),
-    ):
+    for what, place in shown.places.items():
         out.print(f"{what:<20}{place}", markup=False)
+    out.print(f"{'a page to look at':<20}./run dash {shown.places['lake']}", markup=False)
 
 
 def _rule(title: str) -> None:
