@@ -30,3 +30,10 @@ def s3_lake_uri(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
     ):
         monkeypatch.delenv(name, raising=False)
     return s3.fresh_prefix()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of two processes, one takes a file whole, and all that share one Ray: the tests of ingest."""
+    for item in items:
+        group = "ingest" if item.path.parent.name == "ingest" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
