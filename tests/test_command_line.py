@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 VERBS = {
     "dash": ["--no-browser", "--port", "lake"],
-    "demo": ["--episodes", "--out"],
+    "demo": ["--episodes", "--out", "--steps", "logs"],
     "fleet record": ["--episodes", "--image-size", "--out", "--seed", "robot"],
     "ingest": ["--dry-run", "--embodiment", "--format", "--json", "--lake", "--limit", "--source", "uri"],
     "lake gc": ["--dry-run", "--older-than-hours", "lake"],
