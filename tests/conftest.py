@@ -8,6 +8,9 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.s3 import S3Server, s3_server
 
+_ONE_RAY = {f"tests/ingest/test_{name}.py" for name in ("command", "drivers", "job", "kill", "real_logs")}
+"""The files whose tests ask for `tests.ingest.ray_cluster.cluster`."""
+
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
@@ -36,7 +39,7 @@ def s3_lake_uri(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Of two processes, one takes a file whole, and all that share one Ray: the tests of ingest."""
+    """Of two processes, one takes a file whole, and all files whose tests share one Ray."""
     return _FileScheduling(config, log)
 
 
@@ -44,4 +47,4 @@ class _FileScheduling(LoadScopeScheduling):
     # A group's mark (`--dist=loadgroup`) would say the same, but pytest 9.2 lost the attribute that pytest-xdist sets.
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "tests/ingest" if file.startswith("tests/ingest/") else file
+        return "one Ray" if file in _ONE_RAY else file
