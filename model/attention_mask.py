@@ -7,7 +7,7 @@ be compiled.
 """
 
 # Legend: B batch, T all tokens, P prefix tokens (block 0), S suffix tokens (blocks 1 and 2), F head dimension.
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -35,6 +35,16 @@ class Layout:
     """[B, 1, S, P + S], the same."""
     prefix_rope: Rope
     suffix_rope: Rope
+
+    def with_draws(self, draws: int) -> "Layout":
+        """The same for `draws` suffixes side by side over each prefix."""
+        if draws == 1:
+            return self
+        mask, cos, sin = (
+            part.repeat_interleave(draws, dim=0)
+            for part in (self.suffix_mask, self.suffix_rope.cos, self.suffix_rope.sin)
+        )
+        return replace(self, suffix_mask=mask, suffix_rope=Rope(cos, sin))
 
 
 def block_mask(valid_BT: Tensor, blocks_T: Tensor) -> Tensor:

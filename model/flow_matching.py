@@ -6,7 +6,7 @@ The paper (arXiv 2410.24164, section IV) has τ = 1 - t, so A^τ = τ A + (1 - �
 Nothing here draws random numbers: noise and uniforms come from the caller, keyed as it likes.
 """
 
-# Legend: B batch, H chunk steps, W padded action width.
+# Legend: B batch, K draws of noise and time for one observation, H chunk steps, W padded action width.
 from typing import Protocol
 
 from torch import Tensor
@@ -20,8 +20,8 @@ TIME_CEILING = 0.999
 class VelocityModel(Protocol):
     """What the loss needs of a model: π0 itself, or π0 wrapped for several processes."""
 
-    def __call__(self, observation: Observation, noisy_actions_BHW: Tensor, time_B: Tensor, /) -> Tensor:
-        """[B, H, W] velocity."""
+    def __call__(self, observation: Observation, noisy_actions: Tensor, time: Tensor, /) -> Tensor:
+        """[B*K, H, W] velocity at [B*K, H, W] and [B*K], an observation's K draws side by side."""
 
 
 def time_of_tau(tau: Tensor) -> Tensor:
@@ -55,21 +55,27 @@ def loss(
     step_mask_BH: Tensor,
     openpi_compatible: bool = False,
 ) -> Tensor:
-    """[B] squared error of the velocity, each sample's mean over its valid dimensions and steps.
+    """[B] squared error of the velocity, each sample's mean over its draws, valid dimensions and steps.
 
-    `noise` is [B, H, W] standard normal, `time` [B] from `time_from_uniform`. Dimensions outside `action_mask_BW` are
-    zero in x_t and not in the loss; steps outside `step_mask_BH` (past an episode's end) are in x_t, as in sampling,
-    but not in the loss. A sample with nothing valid has loss 0. `openpi_compatible` is how released checkpoints were
-    trained: both masks are ignored, all dimensions carry noise and count.
+    `noise` is [B, H, W] standard normal and `time` [B] from `time_from_uniform`, or [B, K, H, W] and [B, K] for the
+    mean of K draws over one pass through the prefix. Dimensions outside `action_mask_BW` are zero in x_t and not in
+    the loss; steps outside `step_mask_BH` (past an episode's end) are in x_t, as in sampling, but not in the loss. A
+    sample with nothing valid has loss 0. `openpi_compatible` is how released checkpoints were trained: both masks are
+    ignored, all dimensions carry noise and count.
     """
+    if noise.ndim == actions_BHW.ndim:
+        noise, time = noise[:, None], time[:, None]
+    draws = noise.shape[1]
     if not openpi_compatible:
-        keep_B1W = action_mask_BW[:, None, :].to(actions_BHW.dtype)
-        actions_BHW, noise = actions_BHW * keep_B1W, noise * keep_B1W
-    noisy_BHW, target_BHW = interpolate(actions_BHW, noise, time)
-    error_BHW = (model(observation, noisy_BHW, time).float() - target_BHW.float()).square()
-    if openpi_compatible:
-        return error_BHW.mean(dim=(1, 2))
-    return masked_mean(error_BHW, action_mask_BW, step_mask_BH)
+        keep_B1W = action_mask_BW[:, None].to(actions_BHW.dtype)
+        actions_BHW, noise = actions_BHW * keep_B1W, noise * keep_B1W[:, None]
+    actions, action_mask, step_mask = (
+        part.repeat_interleave(draws, dim=0) for part in (actions_BHW, action_mask_BW, step_mask_BH)
+    )
+    noisy, target = interpolate(actions, noise.flatten(0, 1), time.flatten())
+    error = (model(observation, noisy, time.flatten()).float() - target.float()).square()
+    each = error.mean(dim=(1, 2)) if openpi_compatible else masked_mean(error, action_mask, step_mask)
+    return each.view(-1, draws).mean(dim=1)
 
 
 def masked_mean(error_BHW: Tensor, action_mask_BW: Tensor, step_mask_BH: Tensor) -> Tensor:

@@ -66,6 +66,8 @@ class LayerPair(nn.Module):
         expert = self.action_expert
         normed = expert.input_norm(suffix_BSE)
         own = expert.key_values(normed, layout.suffix_rope)
-        everything = KeyValues(*(torch.cat(parts, dim=2) for parts in zip(prefix, own, strict=True)))
+        draws = len(suffix_BSE) // len(prefix.keys)
+        shared = (part.repeat_interleave(draws, dim=0) if draws > 1 else part for part in prefix)
+        everything = KeyValues(*(torch.cat(parts, dim=2) for parts in zip(shared, own, strict=True)))
         queries = expert.queries(normed, layout.suffix_rope)
         return expert.finish(suffix_BSE, attend(queries, everything, layout.suffix_mask))

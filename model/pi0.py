@@ -47,11 +47,15 @@ class Pi0(nn.Module):
         self.action_time_mlp_out = nn.Linear(width, width)
         self.action_out_proj = nn.Linear(width, config.action_width)
 
-    def forward(self, observation: Observation, noisy_actions_BHW: Tensor, time_B: Tensor) -> Tensor:
-        """[B, H, W] velocity noise - actions at x_t, for times in [0, 1]."""
+    def forward(self, observation: Observation, noisy_actions: Tensor, time: Tensor) -> Tensor:
+        """[B*K, H, W] velocity noise - actions at x_t [B*K, H, W], for times [B*K] in [0, 1].
+
+        K draws of an observation, side by side, share its pass through the prefix, which costs most.
+        """
+        draws = len(time) // len(observation.state)
         prefix, valid_BP = self.embed_prefix(observation)
-        suffix = self.embed_suffix(observation.state, noisy_actions_BHW, time_B)
-        layout = self._lay_out(prefix, valid_BP, noisy_actions_BHW.shape[1])
+        suffix = self.embed_suffix(observation.state.repeat_interleave(draws, dim=0), noisy_actions, time)
+        layout = self._lay_out(prefix, valid_BP, noisy_actions.shape[1]).with_draws(draws)
         for layer in self.layers:
             prefix, suffix, _ = layer(prefix, suffix, layout)
         return self._read_velocity(suffix)

@@ -1,5 +1,6 @@
 """A batch as the model takes it: normalized, tokenized, with noise and time that its positions alone decide."""
-# Legend: B samples, C cameras, S side of the pictures, H steps of a chunk, W padded width.
+# Legend: B samples, K draws of noise and time for each, C cameras, S side of the pictures, H steps of a chunk, W padded
+# width.
 
 from dataclasses import dataclass
 
@@ -23,25 +24,33 @@ class Inputs:
     actions: Tensor
     """[B, H, W] float32, normalized."""
     noise: Tensor
-    """[B, H, W] float32."""
+    """[B, K, H, W] float32."""
     time: Tensor
-    """[B] float32."""
+    """[B, K] float32."""
     action_mask: Tensor
     """[B, W] bool."""
     step_mask: Tensor
     """[B, H] bool."""
 
 
-def inputs(batch: Batch, *, normalizer: Normalizer, tokenizer: Tokenizer, seed: int, device: torch.device) -> Inputs:
+def inputs(
+    batch: Batch,
+    *,
+    normalizer: Normalizer,
+    tokenizer: Tokenizer,
+    seed: int,
+    device: torch.device,
+    draws: int = 1,
+) -> Inputs:
     """The batch on a device; nothing in it refers to the batch's arrays, which the loader reuses."""
     positions_B = batch.positions
-    noise = normal(seed, positions_B, purpose=NOISE, shape=batch.actions.shape[1:])
-    uniform_B = uniform(seed, positions_B, purpose=TIME, numbers=1)[:, 0]
+    noise = normal(seed, positions_B, purpose=NOISE, shape=(draws, *batch.actions.shape[1:]))
+    uniform_BK = uniform(seed, positions_B, purpose=TIME, numbers=draws)
     return Inputs(
         observation=observe(batch, normalizer=normalizer, tokenizer=tokenizer, device=device),
         actions=torch.from_numpy(normalizer.actions(batch.actions, batch.components)).to(device),
         noise=torch.from_numpy(noise).to(device),
-        time=time_from_uniform(torch.from_numpy(uniform_B)).float().to(device),
+        time=time_from_uniform(torch.from_numpy(uniform_BK)).float().to(device),
         action_mask=torch.tensor(batch.action_mask, device=device),
         step_mask=torch.tensor(batch.step_mask, device=device),
     )

@@ -96,7 +96,14 @@ class Learner:
 
     def inputs(self, batch: Batch) -> Inputs:
         """The batch as the model takes it."""
-        return inputs(batch, normalizer=self._normalizer, tokenizer=self._tokenizer, seed=self.seed, device=self.device)
+        return inputs(
+            batch,
+            normalizer=self._normalizer,
+            tokenizer=self._tokenizer,
+            seed=self.seed,
+            device=self.device,
+            draws=self.config.noise_draws,
+        )
 
     def losses(self, given: Inputs) -> Tensor:
         """`[B]` flow-matching losses; bf16 compute where the device is a GPU, fp32 elsewhere."""

@@ -32,7 +32,7 @@ from training.spec import robot_name
 
 Floats = NDArray[np.float32]
 _BATCH = 64
-STARTS_PER_RUN = 16
+STARTS_PER_RUN = 12
 ALL_TASKS = "all"
 
 

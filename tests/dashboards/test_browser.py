@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
+from schema.lake import Lake
 from tests.dashboards.conftest import CHROMIUM, first
-
-# They pass alone and now and then fail beside other work: the page reloads under the browser. To be found, then strict.
-pytestmark = pytest.mark.xfail(strict=False, reason="the page reloads now and then on a loaded machine")
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WAIT_MS = 40_000
@@ -18,16 +16,34 @@ SHOWN = "(canvas) => canvas.dataset.frame + canvas.toDataURL()"
 
 
 @pytest.fixture(scope="module")
-def browser_page(server: str) -> Iterator[Page]:
+def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         pytest.fail(f"no browser at {CHROMIUM}: install it with `apt-get install chromium` (`.ci/run` does)")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        page = browser.new_page(base_url=server, viewport={"width": 1440, "height": 1000})
-        page.set_default_timeout(WAIT_MS)
-        expect.set_options(timeout=WAIT_MS)
-        yield page
+        yield browser
         browser.close()
+
+
+@pytest.fixture
+def browser_page(browser: Browser, server: str) -> Iterator[Page]:
+    """A page of its own, which each test leads where it wants it."""
+    page = browser.new_page(base_url=server, viewport={"width": 1440, "height": 1000})
+    page.set_default_timeout(WAIT_MS)
+    expect.set_options(timeout=WAIT_MS)
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def player(browser_page: Page, lake: Lake) -> Locator:
+    """The player of the episode that has predictions, at its frame 3, with its pictures drawn."""
+    browser_page.goto(f"/episode?episode={first(lake)}&frame=3")
+    player = browser_page.locator(".player")
+    expect(player.locator("canvas")).to_have_count(2)
+    for camera in player.locator("canvas").all():
+        expect(camera).to_have_attribute("data-frame", "3")
+    return player
 
 
 def test_overview_opens_filters_through_the_url_and_leads_to_the_episodes(browser_page):
@@ -56,13 +72,8 @@ def test_a_bar_and_a_row_lead_down_to_one_episode(browser_page):
     assert "sources=other" in browser_page.url
 
 
-def test_the_cursor_moves_every_picture_and_every_line(browser_page, lake):
-    browser_page.goto(f"/episode?episode={first(lake)}&frame=3")
-    player = browser_page.locator(".player")
+def test_the_cursor_moves_every_picture_and_every_line(browser_page, player):
     canvases, cursors = player.locator("canvas"), player.locator(".panels .cursor")
-    expect(canvases).to_have_count(2)
-    for camera in canvases.all():
-        expect(camera).to_have_attribute("data-frame", "3")
     before = [cursor.evaluate(LEFT) for cursor in cursors.all()]
     pictures = [camera.evaluate(SHOWN) for camera in canvases.all()]
     assert len(before) == 2, "one for each panel"
@@ -77,8 +88,7 @@ def test_the_cursor_moves_every_picture_and_every_line(browser_page, lake):
     expect(player.locator(".now")).to_contain_text("14 / 39")
 
 
-def test_a_click_on_a_trace_seeks_and_play_runs_to_the_end(browser_page):
-    player = browser_page.locator(".player")
+def test_a_click_on_a_trace_seeks_and_play_runs_to_the_end(player):
     plot = player.locator(".panels .plot").first
     box = plot.bounding_box()
     plot.click(position={"x": box["width"] / 2, "y": 10})
@@ -88,15 +98,14 @@ def test_a_click_on_a_trace_seeks_and_play_runs_to_the_end(browser_page):
     expect(player.get_by_role("button", name="Play")).to_be_visible()
 
 
-def test_a_predicted_chunk_is_drawn_over_the_recorded_one(browser_page):
-    player = browser_page.locator(".player")
+def test_a_predicted_chunk_is_drawn_over_the_recorded_one(player):
     expect(player.locator(".chunk path.predicted")).to_have_count(3)
     expect(player.locator(".panels path.predicted")).to_have_count(3)
     expect(player.locator(".chunk h4")).to_contain_text("frames 0 to 7")
 
 
-def test_the_next_episode_is_one_click_away(browser_page):
+def test_the_next_episode_is_one_click_away(browser_page, player):
     browser_page.get_by_role("link", name="Next").click()
-    expect(browser_page.locator(".player canvas").first).to_have_attribute("data-frame", "0")
-    expect(browser_page.locator(".player .now")).to_contain_text("0 / 39")
-    expect(browser_page.locator(".player .chunk h4")).to_have_count(0)
+    expect(player.locator("canvas").first).to_have_attribute("data-frame", "0")
+    expect(player.locator(".now")).to_contain_text("0 / 39")
+    expect(player.locator(".chunk h4")).to_have_count(0)

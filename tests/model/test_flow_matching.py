@@ -152,3 +152,42 @@ def test_masked_mean_equals_the_mean_of_what_is_left(seed, steps, width):
     dims, valid = torch.arange(6) < width, torch.arange(5) < steps
     mean = flow_matching.masked_mean(error, dims.expand(2, 6), valid.expand(2, 5))
     torch.testing.assert_close(mean, error[:, :steps, :width].mean(dim=(1, 2)))
+
+
+@pytest.mark.parametrize("draws", [2, 5])
+def test_draws_that_share_the_prefix_are_the_mean_of_separate_passes(draws):
+    model, observation = make_model(STEM), make_observation(STEM)
+    actions = make_actions(STEM)
+    noise = torch.stack([make_actions(STEM, seed=seed) for seed in range(draws)], dim=1)
+    time = torch.linspace(0.1, 0.9, len(actions) * draws).view(-1, draws)
+    masks = {
+        "action_mask_BW": torch.arange(WIDTH).expand(len(actions), -1) < 5,
+        "step_mask_BH": torch.arange(actions.shape[1]).expand(len(actions), -1) < 3,
+    }
+
+    def gradients(loss_B):
+        return torch.autograd.grad(loss_B.sum(), list(model.parameters()))
+
+    together = flow_matching.loss(model, observation, actions, noise=noise, time=time, **masks)
+    apart = torch.stack(
+        [
+            flow_matching.loss(model, observation, actions, noise=noise[:, k], time=time[:, k], **masks)
+            for k in range(draws)
+        ]
+    ).mean(dim=0)
+
+    torch.testing.assert_close(together, apart, rtol=1e-5, atol=1e-6)
+    for one, other in zip(gradients(together), gradients(apart), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_draws_of_an_observation_pass_the_prefix_once():
+    model, observation = make_model(STEM), make_observation(STEM)
+    seen = []
+    model.image_encoder.register_forward_hook(lambda *_: seen.append(1))
+    actions = make_actions(STEM).repeat_interleave(3, dim=0)
+
+    velocity = model(observation, actions, torch.linspace(0.1, 0.9, len(actions)))
+
+    assert velocity.shape == actions.shape
+    assert len(seen) == 1

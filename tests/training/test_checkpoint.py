@@ -91,7 +91,7 @@ def test_another_lock_and_config_are_told_with_every_difference(newest, config):
     with pytest.raises(ConfigError) as caught:
         refuse_others(read_head(newest), lock="f" * 32, config=other, where=newest)
 
-    for expected in ("its lock is", "peak_lr 0.004, this one has 0.5", "global_batch 4, this one has 8"):
+    for expected in ("its lock is", f"peak_lr {config.peak_lr:g}, this one has 0.5", "global_batch 4, this one has 8"):
         assert expected in str(caught.value)
 
 
