@@ -12,7 +12,7 @@ from fleet.episode import simulate
 from fleet.record_aloha import AlohaRecorder
 from fleet.record_lerobot import LeRobotRecorder
 from fleet.recording import Recorder, whole_folder
-from fleet.robots import Robot
+from fleet.robot import Robot
 from schema.errors import ConfigError
 
 ROBOTS: tuple[str, ...] = tuple(robots.ROBOTS)
@@ -53,7 +53,7 @@ def record(
     table = robots.ROBOTS[robot]
     folder = Path(out) / robot
     with whole_folder(folder) as partial:
-        recorder = FORMATS[table.log_format](table, partial, image_size)
+        recorder = FORMATS[table.log_formats[0]](table, partial, image_size)
         for index in range(num_episodes):
             recorder.write(simulate(table, seed=seed, index=index))
             if progress is not None:

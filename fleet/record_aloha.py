@@ -16,7 +16,7 @@ import simplejpeg
 
 from fleet.episode import Episode
 from fleet.recording import pictures, whole_file
-from fleet.robots import Robot
+from fleet.robot import Robot
 
 _JPEG_QUALITY = 95
 _NATIVE_CAMERA = {"base": "cam_high", "left_wrist": "cam_left_wrist", "right_wrist": "cam_right_wrist"}

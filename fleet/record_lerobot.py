@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from fleet.episode import Episode
 from fleet.recording import json_line, pictures, whole_file
-from fleet.robots import Robot
+from fleet.robot import Robot
 from schema.errors import ConfigError
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"

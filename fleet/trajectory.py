@@ -16,6 +16,8 @@ class Trajectory:
     block_position_TB3: Floats
     block_rotation_TB33: Floats
     plate_position_TP3: Floats
+    place_T3: Floats
+    """Where the base is (see `driving`); zeros for a robot without one."""
 
     def __len__(self) -> int:
         return len(self.state_TD)

@@ -5,7 +5,8 @@ import pytest
 
 from fleet.episode import REST_S, simulate
 from fleet.robots import ROBOTS
-from fleet.tasks import TASKS, is_done, spot
+from fleet.job import is_done, spot
+from fleet.tasks import TASKS
 from fleet.world import World
 
 NUM_EPISODES = 6
