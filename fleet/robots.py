@@ -225,6 +225,7 @@ BIMANUAL_ARX = Robot(
     plate_radius_m=0.06,
     tasks=(*_TWO_ARM_TASKS, "hand block over and stack it"),
     log_formats=("lerobot_v30",),
+    meeting=(0.01, 0.0, 0.17),
     longest_s=20.0,
 )
 
@@ -237,10 +238,10 @@ MOBILE_TROSSEN = Robot(
         Mount(
             side=side,
             arm=VX300S,
-            base_44=_placed(-0.42, sign * 0.2, 0.0),
+            base_44=_placed(-0.4, sign * 0.2, 0.0),
             heading_rad=0.0,
             home_J=_VX300S_HOME,
-            region=Region(x=(-0.14, 0.16), y=(0.04, 0.3) if sign > 0 else (-0.3, -0.04)),
+            region=Region(x=(-0.12, 0.12), y=(0.05, 0.32) if sign > 0 else (-0.32, -0.05)),
         )
         for side, sign in (("left", 1), ("right", -1))
     ),
