@@ -4,6 +4,7 @@ Episode `i` of a robot depends on (robot, seed, i) alone. Legend: T steps, D sta
 """
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -28,7 +29,10 @@ _STIFFNESS_NM_RAD = 40.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Episode:
-    """A simulated demo: what was commanded, what was reached, and all that is needed to draw it."""
+    """A simulated demo: what a log says of it, and what really happened.
+
+    The numbers, times and pictures of a log are those a robot's devices give; a planted fault changes them alone.
+    """
 
     robot: Robot
     scene: Scene
@@ -39,18 +43,21 @@ class Episode:
     success: bool
     is_perturbed: bool
     trajectory: Trajectory
-    """Reached states before each command, and where the objects were."""
+    """What really was before each command: reached states and where the objects were."""
+    command_TD: Floats
+    """What really was commanded, laid out as the action."""
+    time_T: Floats
+    """When each step was, by the log's clock: seconds from the first."""
+    picture_T: Mapping[str, Floats]
+    """Per camera, the step (a fraction between two) that its picture of each step shows."""
+    state_TD: npt.NDArray[np.float32]
+    """Reached joints (rad) and grippers (0 open, 1 closed) before each command."""
     action_TD: npt.NDArray[np.float32]
     """Commanded joint targets (rad, absolute) and grippers (0 open, 1 closed), then the base's velocities."""
     velocity_TD: npt.NDArray[np.float32]
     """Rate of change of the reached state (rad/s; grippers 1/s)."""
     effort_TD: npt.NDArray[np.float32]
     """Servo torque by a plain spring law: stiffness times command minus reached (Nm; grippers the same, 1)."""
-
-    @property
-    def state_TD(self) -> npt.NDArray[np.float32]:
-        """Reached joints (rad) and grippers (0 open, 1 closed) before each command."""
-        return self.trajectory.state_TD.astype(np.float32)
 
     def __len__(self) -> int:
         return len(self.action_TD)
@@ -92,6 +99,10 @@ def simulate(robot: Robot, *, seed: int, index: int) -> Episode:
         success=is_done(world, job),
         is_perturbed=is_perturbed,
         trajectory=trajectory,
+        command_TD=np.array(player.actions),
+        time_T=np.arange(len(trajectory)) / robot.rate_hz,
+        picture_T={camera.name: np.arange(len(trajectory), dtype=float) for camera in robot.cameras},
+        state_TD=trajectory.state_TD.astype(np.float32),
         action_TD=np.array(player.actions, np.float32),
         velocity_TD=_velocity(trajectory.state_TD, robot.rate_hz),
         effort_TD=(_STIFFNESS_NM_RAD * lag_TD).astype(np.float32),
