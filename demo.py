@@ -15,7 +15,7 @@ from typing import Any
 from curation.lock import Lock, register
 from curation.make_lock import make_lock
 from curation.select import open_recipe
-from fleet.record import ROBOTS, record
+from fleet.record import record
 from ingest.job import Report, Request, ingest
 from schema.lake import Lake
 from training import checkpoint
@@ -32,6 +32,8 @@ Bar = Callable[[str, str], AbstractContextManager[Callable[[int, int], None]]]
 
 IMAGE_SIZE = 64
 """What the tiny model takes; the fleet's cameras are set to it."""
+FLEET = ("bimanual_trossen", "ur5e")
+"""The simulated robots that it learns from."""
 _RECIPE = """\
 name: demo
 sources:
@@ -126,11 +128,11 @@ def _own(plan: Plan) -> dict[str, str]:
 def _fleet(plan: Plan, bar: Bar) -> dict[str, str]:
     """The logs of both simulated robots, recorded if they are not there."""
     logs = plan.folder / f"logs_{plan.episodes}"
-    for robot in ROBOTS:
+    for robot in FLEET:
         if not (logs / robot).exists():
             with bar(f"record {robot}", "episodes") as progress:
                 record(robot, out=logs, num_episodes=plan.episodes, seed=0, image_size=IMAGE_SIZE, progress=progress)
-    return {f"fleet_{robot}": str(logs / robot) for robot in ROBOTS}
+    return {f"fleet_{robot}": str(logs / robot) for robot in FLEET}
 
 
 def _locked(plan: Plan, lake: Lake, sources: list[str]) -> tuple[Lock, str]:

@@ -46,10 +46,14 @@ class Episode:
     """What really was before each command: reached states and where the objects were."""
     command_TD: Floats
     """What really was commanded, laid out as the action."""
+    true_T: Floats
+    """When each step really was: seconds from the first."""
     time_T: Floats
-    """When each step was, by the log's clock: seconds from the first."""
+    """The same by the log's clock."""
     picture_T: Mapping[str, Floats]
     """Per camera, the step (a fraction between two) that its picture of each step shows."""
+    radian: float = 1.0
+    """What a log writes for an angle of one radian."""
     state_TD: npt.NDArray[np.float32]
     """Reached joints (rad) and grippers (0 open, 1 closed) before each command."""
     action_TD: npt.NDArray[np.float32]
@@ -100,6 +104,7 @@ def simulate(robot: Robot, *, seed: int, index: int) -> Episode:
         is_perturbed=is_perturbed,
         trajectory=trajectory,
         command_TD=np.array(player.actions),
+        true_T=np.arange(len(trajectory)) / robot.rate_hz,
         time_T=np.arange(len(trajectory)) / robot.rate_hz,
         picture_T={camera.name: np.arange(len(trajectory), dtype=float) for camera in robot.cameras},
         state_TD=trajectory.state_TD.astype(np.float32),

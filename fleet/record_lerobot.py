@@ -4,9 +4,8 @@ Grippers are 0 open, 1 closed. The tasks of LeRobot are the instructions; the ro
 whether the episode was perturbed stand beside them in `episodes.jsonl`. Legend: T steps, D state width.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fleet.episode import Episode
-from fleet.recording import json_line, pictures, whole_file
+from fleet.recording import Json, json_line, pictures, whole_file
 from fleet.robot import Robot
 from fleet.video import write_video
 from schema.errors import ConfigError
-
-Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
 
 VERSION = "v2.1"
 _CHUNK = 1000
@@ -161,7 +158,7 @@ def episode_table(columns: dict[str, npt.NDArray[np.generic]]) -> pa.Table:
     return pa.table(arrays)
 
 
-def picture_stats(frames: list[npt.NDArray[np.uint8]]) -> Json:
+def picture_stats(frames: list[npt.NDArray[np.uint8]]) -> dict[str, Json]:
     """Per-channel statistics of evenly spaced pictures, values in 0 to 1, shaped (3, 1, 1) as LeRobot has them."""
     picked = np.linspace(0, len(frames) - 1, min(_STATS_FRAMES, len(frames))).astype(int)
     pixels = np.stack([frames[step][::2, ::2] for step in picked]).reshape(-1, 3).astype(np.float64) / 255

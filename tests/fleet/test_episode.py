@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fleet.episode import REST_S, simulate
-from fleet.robots import ROBOTS
 from fleet.job import is_done, spot
+from fleet.robots import ROBOTS
 from fleet.tasks import TASKS
 from fleet.world import World
 
