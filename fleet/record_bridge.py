@@ -13,7 +13,7 @@ from fleet.episode import Episode
 from fleet.recording import EPOCH_S, as_jpeg, json_line, whole_file
 from fleet.robot import Robot
 
-_VIEWS = ("base", "left_wrist")
+_VIEWS = {"images0": "base", "images3": "left_wrist"}
 _PROTOCOL = 4
 
 
@@ -33,9 +33,9 @@ class BridgeRecorder:
             self._describe(session)
         folder = session / "raw" / "traj_group0" / f"traj{self._counts[slug]}"
         self._counts[slug] += 1
-        for number, camera in enumerate(_VIEWS):
+        for view, camera in _VIEWS.items():
             for step, frame in enumerate(bridge_pictures(episode, camera, image_size=self._image_size)):
-                with whole_file(folder / f"images{number}" / f"im_{step}.jpg") as partial:
+                with whole_file(folder / view / f"im_{step}.jpg") as partial:
                     partial.write_bytes(as_jpeg(frame))
         log = bridge_log(episode)
         began_s = EPOCH_S + 60.0 * episode.index

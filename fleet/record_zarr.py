@@ -65,5 +65,6 @@ class ZarrRecorder:
                 shape=(0, *values.shape[1:]),
                 chunks=(chunk, *values.shape[1:]),
                 dtype=values.dtype,
+                config={"write_empty_chunks": True},
             )
         self._arrays[name].append(values)
