@@ -11,7 +11,8 @@ from fleet.tasks import TASKS
 from fleet.world import World
 
 NUM_EPISODES = 6
-EVERY_EPISODE = [(name, index) for name in ROBOTS for index in range(NUM_EPISODES)]
+THREE_TASKS = ("bimanual_trossen", "ur5e")
+EVERY_EPISODE = [(name, index) for name in ROBOTS for index in range(NUM_EPISODES if name in THREE_TASKS else 2)]
 PI0 = [name for name in ROBOTS if name != "widowx"]
 
 
@@ -54,7 +55,7 @@ def test_the_state_lags_the_action_but_follows_it(name, index):
     assert 0.01 < lag.max() < 0.6
 
 
-@pytest.mark.parametrize("name", ROBOTS)
+@pytest.mark.parametrize("name", THREE_TASKS)
 def test_half_of_the_episodes_are_perturbed(name):
     flags = [_episode(name, index).is_perturbed for index in range(NUM_EPISODES)]
 
@@ -101,7 +102,7 @@ def test_the_seven_robots_of_pi0_have_68_tasks_between_them():
     assert len(pairs) == 68
 
 
-@pytest.mark.parametrize("name", ROBOTS)
+@pytest.mark.parametrize("name", THREE_TASKS)
 def test_successive_episodes_take_a_robot_s_tasks_in_turn(name):
     robot = ROBOTS[name]
 
@@ -129,10 +130,10 @@ def test_a_robot_s_tasks_have_instructions_of_their_own(name):
 def test_every_task_succeeds_undisturbed(name, task):
     robot = replace(ROBOTS[name], tasks=(task,))
 
-    episodes = [simulate(robot, seed=seed, index=0) for seed in (7, 8)]
+    episode = simulate(robot, seed=7, index=0)
 
-    assert any(episode.success for episode in episodes)
-    assert all(not episode.is_perturbed for episode in episodes)
+    assert episode.success
+    assert not episode.is_perturbed
 
 
 @pytest.mark.parametrize("name", ROBOTS)
