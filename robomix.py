@@ -153,6 +153,8 @@ def fleet_record(
     episodes: Annotated[int, typer.Option(min=1, help="How many episodes of each robot.")] = 10,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
     image_size: Annotated[int, typer.Option(min=16, max=1024, help="Pictures of so many pixels squared.")] = 224,
+    format_: Annotated[str | None, typer.Option("--format", help="One of the robot's log formats.")] = None,
+    fault: Annotated[str | None, typer.Option(help="Plant this fault in the log, without a word in it.")] = None,
 ) -> None:
     """Record simulated robots at work, each in its native log format."""
     from fleet.record import ROBOTS, record
@@ -160,7 +162,16 @@ def fleet_record(
     robots = ROBOTS if robot == "all" else (robot,)
     for name in robots:
         with _progress(f"record {name}", "episodes") as progress:
-            folder = record(name, out=out_, num_episodes=episodes, seed=seed, image_size=image_size, progress=progress)
+            folder = record(
+                name,
+                out=out_,
+                num_episodes=episodes,
+                seed=seed,
+                image_size=image_size,
+                log_format=format_,
+                fault=fault,
+                progress=progress,
+            )
         out.print(str(folder), markup=False)
 
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 VERBS = {
     "dash": ["--no-browser", "--port", "lake"],
     "demo": ["--episodes", "--out", "--steps", "logs"],
-    "fleet record": ["--episodes", "--image-size", "--out", "--seed", "robot"],
+    "fleet record": ["--episodes", "--fault", "--format", "--image-size", "--out", "--seed", "robot"],
     "ingest": ["--dry-run", "--embodiment", "--format", "--json", "--lake", "--limit", "--source", "uri"],
     "lake gc": ["--dry-run", "--older-than-hours", "lake"],
     "lake info": ["--json", "lake"],
@@ -51,6 +51,8 @@ def test_verbs_and_options_are_those_that_were_argued_for():
         (["lake", "verify", "/nowhere"], 1, "no lake at"),
         (["recipe", "plan", "nowhere.yaml", "--lake", "/nowhere"], 1, "no lake at"),
         (["fleet", "record", "r2d2", "--out", "/tmp/never"], 1, "no simulated robot"),
+        (["fleet", "record", "ur5e", "--format", "zarr", "--out", "/tmp/never"], 1, "not recorded as"),
+        (["fleet", "record", "ur5e", "--fault", "gremlins", "--out", "/tmp/never"], 1, "no fault"),
     ],
 )
 def test_a_mistake_is_one_message_and_an_exit_code(words, code, expected):
