@@ -26,7 +26,8 @@ def rule_lines(binding: SourceBinding) -> Iterator[str]:
     if binding.only_successes:
         yield "episodes that do not say that they succeeded are quarantined"
     if binding.drop_first:
-        yield f"the first {binding.drop_first} of an episode's frames is dropped"
+        told = "first frame" if binding.drop_first == 1 else f"first {binding.drop_first} frames"
+        yield f"the {told} of each episode: dropped"
     if binding.bgr_cameras:
         yield f"red and blue are exchanged in the pictures of {', '.join(binding.bgr_cameras)}"
 

@@ -125,7 +125,7 @@ def test_the_first_frame_of_bridge_is_dropped_where_the_entry_says_so_and_that_i
     np.testing.assert_array_equal(episode.signals["state.eef_position"], fields["observation/state"][1:, :3])
     np.testing.assert_array_equal(episode.signals["action.gripper"][:, 0], [0, 0, 1, 1])
     assert len(episode.cameras["base"]) == STEPS - 1
-    assert "the first 1 of an episode's frames is dropped" in episode.provenance.notes
+    assert "the first frame of each episode: dropped" in episode.provenance.notes
 
 
 def test_bridge_from_its_makers_keeps_its_first_frame_and_its_opening_as_recorded(tmp_path):

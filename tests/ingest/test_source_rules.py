@@ -41,7 +41,7 @@ def test_dropped_frames_are_dropped_from_every_stream():
     assert [len(list(each)) for each in raw.pictures.values()] == [T - 2, T - 2]
     assert raw.timestamp_T[0] == 0.2
     assert raw.instructions == (Instruction(text="grasp", start=0),)
-    assert raw.notes == ("the first 2 of an episode's frames is dropped",)
+    assert raw.notes == ("the first 2 frames of each episode: dropped",)
 
 
 def test_an_instruction_of_kept_frames_moves_with_them():
