@@ -6,6 +6,7 @@ from typing import cast
 
 from ingest.formats import aloha, lerobot, rlds
 from ingest.location import Location
+from ingest.oxe.table import oxe_embodiment
 from ingest.record import Discovery, Format
 from schema.embodiment import Embodiment, builtin_embodiments, load_embodiment
 from schema.errors import ConfigError, SourceError
@@ -59,6 +60,8 @@ def find_embodiment(discovery: Discovery, wanted: str | None) -> Embodiment:
                 f"add a [sources.{discovery.format}] table (`--dry-run` prints a draft of one)"
             )
         return embodiment
+    if discovery.format == rlds.NAME and (named := oxe_embodiment(discovery.name)) is not None:
+        return named
     known = builtin_embodiments()
     fitting: list[Embodiment] = []
     for name in (discovery.robot, discovery.name):  # what the robot is called says more than a folder's name

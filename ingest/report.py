@@ -7,6 +7,7 @@ from ingest.draft import draft
 from ingest.job import Report, Request, discover, prepare
 from ingest.plan import known_keys, source_key
 from ingest.record import Discovery
+from ingest.source_rules import rule_lines
 from schema.commit import OUTCOMES
 from schema.errors import ConfigError
 from schema.lake import Lake
@@ -46,6 +47,9 @@ def _plan_lines(request: Request, lake_uri: str | None) -> Iterator[str]:
     yield f"embodiment {prepared.embodiment.name}: {prepared.embodiment.title}, {prepared.embodiment.rate_hz:g} Hz"
     yield f"conversion {prepared.conversion}"
     yield from (f"note: {note}" for note in found.notes)
+    binding = prepared.embodiment.sources[found.format]
+    yield from (f"rule: {line}" for line in rule_lines(binding))
+    yield from (f"doubt: {doubt}" for doubt in binding.doubt)
     yield from _stream_lines(found)
     broken = [record for record in found.records if record.problem is not None]
     yield from (f"broken: {record.problem.reason}: {record.problem.message}" for record in broken if record.problem)

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from ingest.location import Location
 from ingest.record import RawEpisode, Record
+from ingest.source_rules import follow
 from ingest.standard_pictures import store_cameras
-from ingest.transforms import TRANSFORMS
+from ingest.transforms import TRANSFORMS, columns_for
 from schema.embodiment import Embodiment, Signal, SourceBinding
 from schema.episode import Episode, Numbers, Provenance
 from schema.errors import ConfigError, EpisodeError
@@ -72,6 +73,7 @@ def standardize(
 
     `adapter` is the format's name and version. Takes the raw episode's pictures, so that it can be done once only.
     """
+    raw = follow(raw, binding)
     expressions = {name: parse_expression(text) for name, text in binding.signals.items()}
     signals = {name: _signal(raw, embodiment.signal(name), field) for name, field in expressions.items()}
     timestamp_T = _timestamps(raw, _length(signals), rate_hz=raw.rate_hz or embodiment.rate_hz)
@@ -107,7 +109,7 @@ def standardize(
         scene=raw.scene,
         operator=raw.operator,
         recorded_at=raw.recorded_at,
-        licence=licence,
+        licence=licence or binding.licence,
         consent=consent,
         is_simulated=raw.is_simulated,
     )
@@ -124,7 +126,7 @@ def _signal(raw: RawEpisode, signal: Signal, field: Expression) -> Numbers:
     values_TD = stored.reshape(len(stored), prod(stored.shape[1:]))
     width = values_TD.shape[1]
     start, stop = field.columns.start or 0, width if field.columns.stop is None else field.columns.stop
-    if stop > width or stop - start != signal.width:
+    if stop > width or stop - start != columns_for(signal.width, field.transforms):
         raise EpisodeError(
             "width_mismatch",
             f"{signal.name} has {signal.width} dimensions and is bound to columns [{start}:{stop}] of {field.path!r}, "

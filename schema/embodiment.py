@@ -30,6 +30,7 @@ Quantity = Literal[
     "gripper",
     "gripper_velocity",
     "finger_position",
+    "base_position",
     "base_velocity",
     "torso_height",
 ]
@@ -46,13 +47,14 @@ _UNITS: dict[Quantity, set[Unit]] = {
     "joint_position": {"rad", "m"},
     "joint_velocity": {"rad/s", "m/s"},
     "joint_effort": {"N m", "1"},
-    "eef_position": {"m"},
+    "eef_position": {"m", "1"},  # 1: a command on a scale that the log does not tell
     "eef_rotation": {"rad", "1"},
     "eef_linear_velocity": {"m/s"},
     "eef_angular_velocity": {"rad/s"},
     "gripper": {"1"},
     "gripper_velocity": {"1/s"},
     "finger_position": {"rad", "1"},
+    "base_position": {"m", "rad"},
     "base_velocity": {"m/s", "rad/s"},
     "torso_height": {"m", "rad"},
 }
@@ -145,6 +147,21 @@ class SourceBinding(_Table):
     """Camera name → the format's key. A log without this camera is quarantined."""
     optional_cameras: dict[Name, str] = {}
     """The same for cameras that a log may lack: absent ones are recorded as absent."""
+    rate_hz: float | None = Field(default=None, gt=0, le=1000)
+    """How often a log of this source has a frame, where the log does not say; None: the embodiment's rate."""
+    drop_first: int = Field(default=0, ge=0)
+    """So many frames at the start of each episode are not taken."""
+    only_successes: bool = False
+    """An episode that does not say that it succeeded is quarantined."""
+    bgr_cameras: tuple[Name, ...] = ()
+    """Cameras whose pictures were stored with red and blue exchanged."""
+    instruction: str | None = None
+    """A field of UTF-8 bytes padded with zeros that holds the instruction."""
+    is_simulated: bool | None = None
+    licence: str | None = None
+    """Of the source as its makers published it, where the log does not say."""
+    doubt: tuple[str, ...] = Field(default=(), exclude=True)
+    """What is not sure of these facts, for people; changes nothing of what is stored but notes."""
 
 
 class Embodiment(_Table):

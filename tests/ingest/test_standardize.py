@@ -12,7 +12,7 @@ from ingest.detect import detect, find_embodiment
 from ingest.location import FileStamp, Location
 from ingest.record import Problem, RawEpisode, Record
 from ingest.standardize import parse_expression, standardize
-from ingest.transforms import TRANSFORMS
+from ingest.transforms import TRANSFORMS, WIDTHS, columns_for
 from schema.embodiment import SourceBinding, builtin_embodiments, load_embodiment
 from schema.episode import Instruction
 from schema.errors import ConfigError, EpisodeError, SourceError
@@ -139,12 +139,26 @@ def test_half_a_turn_is_pi():
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_every_transform_keeps_shape_and_type_and_says_what_it_does(name):
+def test_every_transform_gives_its_width_keeps_the_type_and_says_what_it_does(name):
     function, told = TRANSFORMS[name]
-    values = np.ones((3, 2), np.float32)
-    assert function(values).shape == values.shape
-    assert function(values).dtype == np.float32
+    taken, given = WIDTHS.get(name, (2, 2))
+    changed = function(np.ones((3, taken), np.float32))
+    assert (changed.shape, changed.dtype) == ((3, given), np.float32)
     assert told
+
+
+@pytest.mark.parametrize(
+    ("width", "transforms", "columns"),
+    [
+        (2, (), 2),
+        (3, ("invert_gripper", "tenth"), 3),
+        (3, ("quaternion_to_euler",), 4),
+        (3, ("quaternion_wxyz_to_xyzw", "quaternion_to_euler", "tenth"), 4),
+        (2, ("quaternion_to_euler",), None),
+    ],
+)
+def test_as_many_columns_are_needed_as_the_transforms_take(width, transforms, columns):
+    assert columns_for(width, transforms) == columns
 
 
 @pytest.mark.parametrize("name", sorted(builtin_embodiments()))
