@@ -46,7 +46,7 @@ _UNITS: dict[Quantity, set[Unit]] = {
     "joint_position": {"rad", "m"},
     "joint_velocity": {"rad/s", "m/s"},
     "joint_effort": {"N m", "1"},
-    "eef_position": {"m"},
+    "eef_position": {"m", "1"},  # 1: a command on a scale that the log does not tell
     "eef_rotation": {"rad", "1"},
     "eef_linear_velocity": {"m/s"},
     "eef_angular_velocity": {"rad/s"},
