@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from ingest.formats.encoded_picture import jpeg_or_pixels
-from ingest.formats.hdf5 import attributes_of, datasets_of, open_hdf5, word_of
+from ingest.formats.hdf5 import attributes_of, datasets_of, open_hdf5, whole, word_of
 from ingest.formats.hdf5_limits import check_pictures, is_numeric, num_rows, read_numbers, rows_of
 from ingest.formats.local_copy import LocalCopy
 from ingest.location import Location
@@ -202,7 +202,9 @@ def _words(
 
 def _pictures(copy: LocalCopy, path: str, uri: str) -> Iterator[Pixels | bytes]:
     with open_hdf5(copy.path, file=uri) as handle:
-        for row in rows_of(handle[path], file=uri):
+        with whole(uri):
+            dataset = handle[path]
+        for row in rows_of(dataset, file=uri):
             yield _picture(row)
 
 

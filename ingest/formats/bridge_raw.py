@@ -147,6 +147,9 @@ def read(location: Location, record: Record) -> RawEpisode:
     fields, not_stored, steps = _aligned(parts.streams, lag=lag, uri=location.file_uri(record.files[0]))
     jpegs = {camera: _jpegs(location, record, camera, steps=steps) for camera in sorted(record.meta["cameras"])}
     texts, notes = _words(contents.get(_LANG), place)
+    state = parts.streams.get(_STATE)
+    if state is not None and len(state) > steps:
+        notes.append("the last observation follows the last action and is left out")
     if lag:
         notes.append("recorded before 2021-07-23: each action goes with the observation one step later")
     return RawEpisode(

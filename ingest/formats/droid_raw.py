@@ -6,7 +6,7 @@ Every number of the HDF5 keeps its path (`action/joint_velocity`, `observation/r
 # Legend: T frames.
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -43,8 +43,6 @@ RATE_HZ = 15.0
 _TRAJECTORY, _ACTIONS = "trajectory.h5", "action/joint_position"
 _METADATA = re.compile(r"metadata_[^/]*\.json")
 _ANNOTATIONS = re.compile(r"(?:.+/)?aggregated-annotations-[^/]*\.json")
-    r"recordings/(?:(?P<kind>MP4|SVO)/)?(?P<serial>[^/]+?)(?P<stereo>-stereo)?\.(?P<type>mp4|svo2?)"
-)
 _UNDERSTOOD = {
     *("success", "failure", "current_task", "user", "user_id", "scene_id", "building", "uuid", "lab", "timestamp"),
     *("sim", "simulated", "rate_hz", "fps", "robot", "robot_type", "task", "language"),
@@ -62,9 +60,7 @@ def discover(location: Location) -> Discovery | None:
         _record(location, folder, files, index=index, annotations=annotations)
         for index, (folder, files) in enumerate(sorted(folders.items()))
     )
-    notes = (
-        [] if annotations else ["there is no aggregated-annotations-*.json: its words for the episodes are not known"]
-    )
+    notes = [] if annotations else ["no aggregated-annotations-*.json is here, which has the words for the episodes"]
     sample = _sample(location, records)
     return Discovery(
         format=NAME,

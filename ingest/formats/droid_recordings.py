@@ -19,7 +19,7 @@ from schema.errors import EpisodeError
 from schema.picture import Pixels
 
 CAMERAS = ("wrist_left", "exterior_1_left", "exterior_2_left")
-RECORDING = re.compile(
+RECORDING = re.compile(r"recordings/(?:(?P<kind>MP4|SVO)/)?(?P<serial>[^/]+?)(?P<stereo>-stereo)?\.(?P<type>mp4|svo2?)")
 _SERIALS = ("wrist_cam_serial", "ext1_cam_serial", "ext2_cam_serial")
 _CAMERA_TYPE = "observation/camera_type/"
 _WRIST = 0
@@ -37,12 +37,8 @@ def recording_notes(folders: Mapping[str, set[str]]) -> Iterator[str]:
     without = sum(not any(file.endswith(".mp4") for file in files) for files in folders.values())
     if without:
         yield f"{without} of {len(folders)} episodes have no MP4 recordings"
-    yield (
-        f"{svo} SVO files are here and not stored"
-        if svo
-        else "no SVO files are here: depth cannot be had from this copy"
-    )
-    yield f"{stereo} stereo MP4 files are here and not stored" if stereo else "no stereo MP4 files are here"
+    yield f"{svo or 'no'} SVO files are here; SVO, with depth and both eyes, is not stored"
+    yield f"{stereo or 'no'} stereo MP4 files are here; they are not stored"
 
 
 def serials_of(told: Mapping[str, Any], fields: Mapping[str, Numbers]) -> dict[str, str]:
@@ -90,6 +86,7 @@ def why_absent(location: Location, record: Record, name: str, *, cameras: Mappin
 
 
 def svo_notes(record: Record) -> Iterator[str]:
+    """That an episode has no SVO files, where it has none; those that it has are named in `not_stored`."""
     if not any(".svo" in file for file in record.meta["recordings"]):
         yield "no SVO recordings: depth and the right eyes cannot be had from this copy"
 

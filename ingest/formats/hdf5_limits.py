@@ -38,10 +38,9 @@ def num_rows(dataset: h5py.Dataset, *, name: str, file: str) -> int:
 
 def is_numeric(dataset: h5py.Dataset, rows: int) -> bool:
     """Whether it is a stream `[rows, …]` of numbers or booleans that is no picture, depth or point cloud."""
-    if not dataset.shape or dataset.shape[0] != rows or is_picture(dataset):
-        return False
-    is_number = dataset.dtype.kind in "fiub" and dataset.dtype.itemsize <= 8
-    return is_number and prod(dataset.shape[1:]) <= MAX_WIDTH
+    shape: tuple[int, ...] = dataset.shape or ()
+    is_number = dataset.dtype.kind in "fiub" and dataset.dtype.itemsize <= 8 and not is_picture(dataset)
+    return is_number and shape[:1] == (rows,) and prod(shape[1:]) <= MAX_WIDTH
 
 
 def is_picture(dataset: h5py.Dataset) -> bool:

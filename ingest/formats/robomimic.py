@@ -222,7 +222,8 @@ def _masks(handle: h5py.File, *, file: str) -> dict[str, set[str]]:
 
 def _streams(data: h5py.Group, demo: str, *, file: str) -> tuple[tuple[SourceField, ...], tuple[SourceField, ...]]:
     """The numeric streams and the cameras, going by one demo."""
-    datasets = datasets_of(data[demo], file=file)
+    group = group_at(data, demo, file=file)
+    datasets = datasets_of(group, file=file) if group is not None else {}
     if _ACTIONS not in datasets or not datasets[_ACTIONS].shape:
         return (), ()
     rows = datasets[_ACTIONS].shape[0]
@@ -289,4 +290,6 @@ def _pictures(location: Location, file: str, *, demo: str, path: str) -> Iterato
     with _opened(location, file) as handle:
         group = group_at(handle, demo, file=uri)
         if group is not None:
-            yield from rows_of(group[path], file=uri)
+            with whole(uri):
+                dataset = group[path]
+            yield from rows_of(dataset, file=uri)
