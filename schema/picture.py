@@ -44,7 +44,9 @@ def jpeg_size(jpeg: bytes | memoryview) -> tuple[int, int]:
 def check_size(height: int, width: int) -> None:
     """EpisodeError "absurd_size" where a picture claims more than MAX_PIXELS; to be asked before it is decoded."""
     if height * width > MAX_PIXELS:
-        raise EpisodeError("absurd_size", f"found a picture of {height} × {width}, expected at most {MAX_PIXELS} pixels")
+        raise EpisodeError(
+            "absurd_size", f"found a picture of {height} × {width}, expected at most {MAX_PIXELS} pixels"
+        )
 
 
 def decode_jpeg(jpeg: bytes | memoryview) -> Pixels:

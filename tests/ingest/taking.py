@@ -7,6 +7,7 @@ from ingest.location import Location
 from ingest.record import Discovery, RawEpisode
 from ingest.standardize import standardize
 from schema.episode import Episode
+from schema.errors import EpisodeError
 from schema.picture import ImageSettings
 
 
@@ -26,7 +27,10 @@ def take(folder: Path, index: int = 0, *, embodiment: str | None = None) -> Epis
     """One record as the lake would hold it."""
     location = Location.of(str(folder))
     reader, discovery = detect(location, None)
-    record, robot = discovery.records[index], find_embodiment(discovery, embodiment)
+    record = discovery.records[index]
+    if record.problem is not None:
+        raise EpisodeError(record.problem.reason, record.problem.message)
+    robot = find_embodiment(discovery, embodiment)
     return standardize(
         reader.read(location, record),
         embodiment=robot,
