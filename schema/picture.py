@@ -50,7 +50,7 @@ def check_size(height: int, width: int) -> None:
 
 
 def decode_jpeg(jpeg: bytes | memoryview) -> Pixels:
-    """All pixels; EpisodeError "bad_jpeg" where the bytes cannot be decoded to the end, "absurd_size" where too many."""
+    """All pixels; EpisodeError "bad_jpeg" where they cannot be decoded to the end, "absurd_size" where too many."""
     check_size(*jpeg_size(jpeg))
     try:
         pixels: Pixels = simplejpeg.decode_jpeg(jpeg, colorspace="RGB")
