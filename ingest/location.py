@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, cast
 
 from schema.digest import digest_json
-from schema.errors import SourceError
+from schema.errors import EpisodeError, SourceError
 from schema.store import open_store
 
 
@@ -66,8 +66,18 @@ class Location:
         return {"uri": self.uri, "root": self.root, "files": self.files}
 
     def path(self, file: str) -> str:
-        """The file in the file system's own spelling."""
-        return f"{self.root}/{file}"
+        """The file in the file system's own spelling; EpisodeError "outside_source" where it leads out of here."""
+        target = f"{self.root}/{file}"
+        is_outside = file.startswith("/") or ".." in PurePosixPath(file).parts
+        if not is_outside and "file" in self.fs.protocol:  # a link may lead anywhere
+            folder = Path(target).resolve() if Path(target).is_symlink() else _real(str(PurePosixPath(target).parent))
+            is_outside = not folder.is_relative_to(_real(self.root))
+        if is_outside:
+            raise EpisodeError(
+                "outside_source",
+                f"the file leads out of its source, expected links and paths inside: copy it there, {self.uri}/{file}",
+            )
+        return target
 
     def file_uri(self, file: str) -> str:
         """The absolute URI of a file here."""
@@ -96,6 +106,11 @@ class Location:
         """`source_key`: a digest of these files' names, sizes and versions, absent ones included."""
         stamps = [[file, *((s.size_bytes, s.version) if (s := self.files.get(file)) else (None,))] for file in files]
         return digest_json([self.uri, stamps, *identity])
+
+
+@lru_cache(maxsize=4096)
+def _real(folder: str) -> Path:
+    return Path(folder).resolve()
 
 
 def _stamp(info: dict[str, Any]) -> FileStamp:

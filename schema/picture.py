@@ -18,6 +18,8 @@ from schema.errors import EpisodeError
 Pixels = NDArray[np.uint8]
 
 IMAGE_SIZE = 224
+MAX_PIXELS = 64 << 20
+"""No picture of a log is larger; a few bytes may claim any size."""
 JPEG_QUALITY = 95
 _JPEG_SUBSAMPLING = "420"
 
@@ -39,8 +41,17 @@ def jpeg_size(jpeg: bytes | memoryview) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def check_size(height: int, width: int) -> None:
+    """EpisodeError "absurd_size" where a picture claims more than MAX_PIXELS; to be asked before it is decoded."""
+    if height * width > MAX_PIXELS:
+        raise EpisodeError(
+            "absurd_size", f"found a picture of {height} × {width}, expected at most {MAX_PIXELS} pixels"
+        )
+
+
 def decode_jpeg(jpeg: bytes | memoryview) -> Pixels:
-    """All pixels; EpisodeError "bad_jpeg" where the bytes cannot be decoded to the end."""
+    """All pixels; EpisodeError "bad_jpeg" where they cannot be decoded to the end, "absurd_size" where too many."""
+    check_size(*jpeg_size(jpeg))
     try:
         pixels: Pixels = simplejpeg.decode_jpeg(jpeg, colorspace="RGB")
     except ValueError as error:

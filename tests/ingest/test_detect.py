@@ -7,6 +7,7 @@ from ingest.draft import draft
 from ingest.location import Location
 from ingest.record import Discovery
 from schema.errors import ConfigError, SourceError
+from tests.ingest.raw_writers import write_bridge, write_droid, write_mobile_aloha, write_robomimic
 from tests.ingest.writers import write_aloha, write_lerobot, write_rlds
 
 
@@ -21,6 +22,10 @@ def discovery_of(**changes):
         (write_rlds, "rlds"),
         (write_lerobot, "lerobot"),
         (lambda folder: write_aloha(folder / "episode_0.hdf5"), "aloha"),
+        (lambda folder: write_mobile_aloha(folder / "episode_0.hdf5"), "aloha"),
+        (write_droid, "droid_raw"),
+        (write_bridge, "bridge_raw"),
+        (lambda folder: write_robomimic(folder / "demos.hdf5"), "robomimic"),
     ],
 )
 def test_each_format_is_recognised_and_no_other_claims_it(tmp_path, write, name):

@@ -8,7 +8,9 @@ import pytest
 from curation.make_lock import make_lock
 from curation.recipe import parse_recipe
 from ingest import job as jobs
+from ingest.detect import detect
 from ingest.job import Request, ingest
+from ingest.location import Location
 from schema.lake import Lake
 from schema.verify import verify
 from training.loader import Loader
@@ -21,6 +23,8 @@ SOURCES = {
     "cr5": "cr5_lerobot_v21",
     "g1": "g1_lerobot_v21",
     "gr1": "gr1_sim_lerobot_v20",
+    "panda": "panda_sim_robomimic",
+    "indy7": "indy7_sim_isaaclab",
 }
 
 
@@ -85,6 +89,29 @@ def test_gr1_is_wider_than_the_padded_view_and_is_taken_all_the_same(taken):
     assert null_views_of(taken, "gr1") == {"padded_state": 2096, "padded_action": 2096}
 
 
+def test_panda_is_5_demos_of_159_frames_with_a_wrist_camera(taken):
+    report, rows = taken.reports["panda"], rows_of(taken, "panda")
+
+    assert report.outcomes == {"committed": 5, "duplicate": 0, "superseded": 0, "quarantined": 0}
+    assert (report.embodiment, report.frames) == ("panda_sim", 159)
+    assert {tuple(row["cameras"]) for row in rows} == {("left_wrist",)}
+    assert {row["is_simulated"] for row in rows} == {True}
+
+
+def test_indy7_is_100_demos_of_5523_frames_without_any_camera_and_an_empty_file(taken):
+    report, rows = taken.reports["indy7"], rows_of(taken, "indy7")
+
+    assert report.outcomes == {"committed": 100, "duplicate": 0, "superseded": 0, "quarantined": 0}
+    assert (report.embodiment, report.frames) == ("indy7", 5523)
+    assert {len(row["cameras"]) for row in rows} == {0}
+    assert {row["success"] for row in rows} == {True}
+
+
+def test_the_empty_file_of_indy7_is_noted(real_logs):
+    _, discovery = detect(Location.of(str(real_logs / SOURCES["indy7"])), None)
+    assert "annotated_dataset_empty.hdf5 holds 0 demos" in discovery.notes
+
+
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_second_run_reads_nothing_and_commits_nothing(taken, source, monkeypatch):
     def refuse(job, bundle):
@@ -109,11 +136,11 @@ def test_the_lake_of_real_logs_verifies(taken):
     found = verify(taken.lake)
 
     assert found.problems == ()
-    assert found.episodes == 25 + 6 + 6 + 5
+    assert found.episodes == 25 + 6 + 6 + 5 + 5 + 100
 
 
-def test_a_lock_over_all_of_them_at_once_feeds_the_loader(taken):
-    sources = ", ".join(f"{{source: {name}}}" for name in SOURCES)
+def test_a_lock_over_all_whose_cameras_are_there_feeds_the_loader(taken):
+    sources = ", ".join(f"{{source: {name}}}" for name in _SOURCE_OF.values())
     recipe = parse_recipe(f"name: all\nsources: [{sources}]\nwidth: 44\nprompt: {{tag: true}}\n")
     lock = make_lock(recipe, taken.lake)
     rows = {"bridge": 7, "cr5": 7, "g1": 26, "gr1": 44}

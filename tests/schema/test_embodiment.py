@@ -104,6 +104,12 @@ def test_the_seven_robots_have_the_sizes_of_the_paper(name, state, action, camer
         ("gr1", "joint_position", 44, 44, 1, 20),
         ("gr1", "arms_hands", 26, 26, 1, 20),
         ("gr1", "arms", 14, 14, 1, 20),
+        ("franka_droid", "joint_velocity", 8, 8, 3, 15),
+        ("franka_droid", "joint_position", 8, 8, 3, 15),
+        ("franka_droid", "eef_velocity", 7, 7, 3, 15),
+        ("franka_droid", "eef_position", 7, 7, 3, 15),
+        ("panda_sim", "eef_delta", 8, 7, 1, 20),
+        ("indy7", "eef_delta", 6, 6, 0, 50),
     ],
 )
 def test_the_other_robots_have_the_sizes_of_their_logs(name, space, state, action, cameras, rate_hz):
@@ -175,7 +181,8 @@ def test_every_gripper_is_a_fraction(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "form"), [("widowx", "rlds"), ("bimanual_trossen", "aloha"), ("mobile_trossen", "aloha")]
+    ("name", "form"),
+    [("widowx", "rlds"), ("widowx", "bridge_raw"), ("bimanual_trossen", "aloha"), ("mobile_trossen", "aloha")],
 )
 def test_grippers_that_are_recorded_open_positive_are_turned_round(name, form):
     robot = load_embodiment(name)
