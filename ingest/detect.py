@@ -4,13 +4,15 @@ from collections import Counter
 from pathlib import PurePosixPath
 from typing import cast
 
-from ingest.formats import aloha, lerobot, rlds
+from ingest.formats import aloha, lerobot, mcap, rlds, rosbag, zarr_replay
 from ingest.location import Location
 from ingest.record import Discovery, Format
 from schema.embodiment import Embodiment, builtin_embodiments, load_embodiment
 from schema.errors import ConfigError, SourceError
 
-FORMATS: tuple[Format, ...] = tuple(cast(Format, module) for module in (rlds, lerobot, aloha))
+FORMATS: tuple[Format, ...] = tuple(
+    cast(Format, module) for module in (rlds, lerobot, aloha, zarr_replay, mcap, rosbag)
+)
 """Every format, in the order in which a location is tried."""
 
 

@@ -6,12 +6,17 @@ import weakref
 from pathlib import Path, PurePosixPath
 
 from ingest.location import Location
+from schema.errors import EpisodeError
 
 
 class LocalCopy:
-    """The file itself where it is local, else a fetched copy that lives as long as this object."""
+    """The file itself where it is local, else a fetched copy that lives as long as this object.
+
+    EpisodeError "outside_source" where a local file is a link that leads out of the location.
+    """
 
     def __init__(self, location: Location, file: str) -> None:
+        refuse_outside(location, file)
         if "file" in location.fs.protocol:
             self.path = Path(location.path(file))
             return
@@ -19,3 +24,15 @@ class LocalCopy:
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self.path = Path(folder) / PurePosixPath(file).name
         location.fs.get_file(location.path(file), str(self.path))
+
+
+def refuse_outside(location: Location, file: str) -> None:
+    """EpisodeError "outside_source" where a local file is a link that leads out of the location."""
+    if "file" not in location.fs.protocol:
+        return
+    root, target = Path(location.root).resolve(), Path(location.path(file)).resolve()
+    if not target.is_relative_to(root):
+        raise EpisodeError(
+            "outside_source",
+            f"{file!r} is a link out of the source, expected its data inside: copy it there; {location.file_uri(file)}",
+        )
