@@ -63,8 +63,13 @@ def align(
         )
     bound_cameras = {*binding.cameras.values(), *binding.optional_cameras.values()} & raw.pictures.keys()
     notes = list(raw.notes)
-    streams = {path: _stream(path, seconds_N, notes) for path, seconds_N in raw.clocks.items()}
     bound = {field.path for field in fields.values()} | bound_cameras
+    needed = bound | {binding.clock}
+    streams = {
+        path: stream
+        for path, seconds_N in raw.clocks.items()
+        if (stream := _stream(path, seconds_N, notes, is_needed=path in needed)) is not None
+    }
     rules = {path: _rules(raw, path, fields=fields, embodiment=embodiment) for path in raw.fields}
     clock, limit_s = _clock(streams, fields=fields, embodiment=embodiment, binding=binding), binding.max_gap_s
     between = sorted(path for path in bound & rules.keys() if not _only_holds(rules[path]))
@@ -79,8 +84,10 @@ def align(
     numbers: dict[str, Numbers] = {}
     not_stored = dict(raw.not_stored)
     for path, values in raw.fields.items():
-        stream = streams[path]
-        if path in bound or _lasts(stream, seconds_T, limit_s=binding.max_gap_s, rules=rules[path]):
+        stream = streams.get(path)
+        if stream is not None and (
+            path in bound or _lasts(stream, seconds_T, limit_s=binding.max_gap_s, rules=rules[path])
+        ):
             numbers[path] = _resampled(values, stream, seconds_T, rules=rules[path])
         else:
             not_stored[path] = len(values)
@@ -104,11 +111,14 @@ def align(
     )
 
 
-def _stream(path: str, seconds_N: Times, notes: list[str]) -> _Stream:
+def _stream(path: str, seconds_N: Times, notes: list[str], *, is_needed: bool) -> _Stream | None:
+    """The stream, or None where its times mean nothing and nobody needs them."""
     earlier_N = np.concatenate([[-np.inf], np.maximum.accumulate(seconds_N)[:-1]])
     row_N = np.flatnonzero(seconds_N > earlier_N)
     late = len(seconds_N) - len(row_N)
     if late > _MAX_LATE * len(seconds_N):
+        if not is_needed:
+            return None
         raise EpisodeError(
             "bad_timestamps",
             f"{late} of {len(seconds_N)} samples of {path!r} are not later than one before them, "
@@ -321,6 +331,6 @@ def _clock_notes(streams: Mapping[str, _Stream], bound: set[str]) -> Iterator[st
         middle = float(np.median(step_N))
         jitter = float(np.quantile(np.abs(step_N - middle), 0.95))
         yield (
-            f"clock of {path!r}: {len(seconds_N)} samples at {1 / middle:.4g} Hz, jitter {jitter * 1e3:.3g} ms "
-            f"(95 % of the steps are that near the median), largest gap {step_N.max() * 1e3:.4g} ms"
+            f"clock of {path!r}: {len(seconds_N)} samples at {1 / middle:.4g} Hz, jitter {jitter * 1e3:.3f} ms "
+            f"(95 % of the steps are that near the median), largest gap {step_N.max() * 1e3:.1f} ms"
         )

@@ -14,7 +14,7 @@ from schema.embodiment import Rotation
 
 Floats = NDArray[np.float64]
 
-_NEARLY_PARALLEL = 0.9995
+_NEARLY_PARALLEL = 1 - 1e-10
 """Cosine of half the angle above which a chord is as good as the arc, and steadier."""
 
 

@@ -93,7 +93,7 @@ class _Bag:
                 schemas[record.id] = record
             elif isinstance(record, Channel):
                 channels[record.id] = record
-            elif isinstance(record, Metadata):
+            elif isinstance(record, Metadata) and record.name != "rosbag2":  # a copy of metadata.yaml
                 self.told |= record.metadata
             elif isinstance(record, Attachment):
                 self.others[f"attachment {record.name}"] += 1
@@ -119,7 +119,9 @@ def _decoded(
         decoder: Callable[[bytes], Any] | None = factory.decoder_for(channel.message_encoding, schema)
         return None if decoder is None else decoder(record.data)
     except Exception as error:  # whatever a library makes of broken bytes
-        raise _broken(uri, f"a message of {channel.topic} cannot be decoded ({error!r})") from error
+        raise _broken(
+            uri, f"a message of {channel.topic} cannot be decoded ({type(error).__name__}: {error})"
+        ) from error
 
 
 def records_of(path: Path, *, uri: str) -> Iterator[McapRecord]:
@@ -144,7 +146,7 @@ def records_of(path: Path, *, uri: str) -> Iterator[McapRecord]:
                     f"ends before its footer, was cut or never finished: fetch it again or `mcap recover` {uri}",
                 ) from error
             except Exception as error:
-                raise _broken(uri, f"not a sound MCAP file ({error!r})") from error
+                raise _broken(uri, f"not a sound MCAP file ({type(error).__name__}: {error})") from error
             yield from inside or [record]
 
 

@@ -102,7 +102,8 @@ class _Bag:
             except Exception as error:  # whatever a library makes of broken bytes
                 raise EpisodeError(
                     "unreadable_bag",
-                    f"not a whole bag ({error!r:.300}); fetch it again or `rosbag reindex` {self._uri}",
+                    f"not a whole bag ({type(error).__name__}: {error!s:.300}); fetch it again or `rosbag reindex` "
+                    f"{self._uri}",
                 ) from error
             yield message
 

@@ -1,8 +1,9 @@
 """Zarr replay buffers (diffusion policy, UMI): a folder or a .zarr.zip, Zarr format 2 or 3.
 
-Every episode stands after the other in `data/*`, cut by `meta/episode_ends`. Arrays uint8 `[N, H, W, 3]` are cameras, read chunk by chunk. Attributes of the group may say `task`, `instruction`,
-`robot_type`, `rate_hz`, `success`, `simulated`, `license`; `meta/task` or `meta/instruction` may name one for each
-episode. A missing chunk is the fill value to Zarr: of numbers it is noted, of pictures refused.
+Every episode stands after the other in `data/*`, cut by `meta/episode_ends`. Arrays uint8 `[N, H, W, 3]` are cameras,
+read chunk by chunk. Attributes of the group may say `task`, `instruction`, `robot_type`, `rate_hz`, `success`,
+`simulated`, `license`; `meta/task` or `meta/instruction` may name one for each episode. A missing chunk is the fill
+value to Zarr: of numbers it is noted, of pictures refused.
 """
 # Legend: N frames of the buffer, E episodes, T frames.
 
@@ -127,7 +128,8 @@ def _episode_ends(files: ZarrFiles) -> NDArray[np.int64]:
     if not is_fit or info.shape[0] > _MAX_EPISODES:
         raise EpisodeError(
             "unreadable_zarr",
-            f"meta/episode_ends is {info.dtype} {info.shape}, expected integers [E], at most {_MAX_EPISODES}: {files.uri}",
+            f"meta/episode_ends is {info.dtype} {info.shape}, expected integers [E], "
+            f"at most {_MAX_EPISODES}: {files.uri}",
         )
     ends_E: NDArray[np.int64] = _read(files, info, range(info.shape[0])).astype(np.int64)
     if files.missing:
