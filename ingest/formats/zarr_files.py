@@ -207,6 +207,8 @@ class ZarrFiles(Store):
 
     def _check(self, key: str, data: bytes, info: ArrayInfo) -> None:
         limit = info.chunk_bytes + _OVERHEAD
+        if info.codecs and info.codecs[-1] == "blosc" and _blosc_length(data) != len(data):  # blosc would read past it
+            raise EpisodeError("unreadable_zarr", f"chunk {key!r} was cut or damaged; fetch it again: {self.uri}")
         told = declared_bytes(data, info.codecs, limit=limit)
         if told > limit:
             raise EpisodeError(
@@ -271,6 +273,11 @@ def declared_bytes(data: bytes, codecs: tuple[str, ...], *, limit: int) -> int:
         with suppress(zlib.error):
             return len(zlib.decompressobj(wbits=47).decompress(data, limit + 1))
     return len(data)
+
+
+def _blosc_length(data: bytes) -> int:
+    """How long a Blosc buffer says it is; −1 where it has no whole header."""
+    return int(struct.unpack_from("<I", data, 12)[0]) if len(data) >= 16 else -1
 
 
 def _open_zip(copy: LocalCopy, uri: str) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:

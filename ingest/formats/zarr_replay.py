@@ -52,20 +52,19 @@ def discover(location: Location) -> Discovery | None:
     if not roots | zips:
         return None
     records: list[Record] = []
-    notes: list[str] = []
-    sample: tuple[ZarrFiles, dict[str, ArrayInfo]] | None = None
+    told: dict[str, Any] = {}
+    sample: dict[str, ArrayInfo] = {}
     for root in sorted(roots | zips):
         try:
             files = ZarrFiles(location, root)
             arrays = _arrays(files)
+            told, sample = told or files.attributes(), sample or arrays
             records += _records(files, arrays, root=root, first=len(records))
-            sample = sample or (files, arrays)
         except EpisodeError as error:
             file = root if root in zips else next(root + end for end in EPISODE_ENDS if root + end in location.files)
             problem = Problem(reason=error.reason, message=str(error))
             records.append(Record(index=len(records), files=(file,), problem=problem))
-    told = sample[0].attributes() if sample else {}
-    usable = [info for info in (sample[1] if sample else {}).values() if info.problem() is None]
+    usable = [info for info in sample.values() if info.problem() is None]
     robot = told.get("robot_type") or told.get("robot")
     return Discovery(
         format=NAME,
@@ -81,7 +80,6 @@ def discover(location: Location) -> Discovery | None:
         cameras=tuple(
             SourceField(path=_key(info), dtype="uint8", shape=info.shape[1:]) for info in usable if _is_camera(info)
         ),
-        notes=tuple(notes),
         licence=str(told["license"]) if told.get("license") else None,
     )
 

@@ -9,6 +9,7 @@ from curation.make_lock import make_lock
 from curation.recipe import parse_recipe
 from ingest import job as jobs
 from ingest.job import Request, ingest
+from schema.errors import ConfigError
 from schema.lake import Lake
 from schema.verify import verify
 from training.loader import Loader
@@ -21,6 +22,10 @@ SOURCES = {
     "cr5": "cr5_lerobot_v21",
     "g1": "g1_lerobot_v21",
     "gr1": "gr1_sim_lerobot_v20",
+    "so101": "so101_lerobot_v30",
+    "piper": "piper_lerobot_v30_no_video",
+    "kuka": "kuka_rosbag1",
+    "panda": "panda_sim_rosbag1",
 }
 
 
@@ -85,6 +90,42 @@ def test_gr1_is_wider_than_the_padded_view_and_is_taken_all_the_same(taken):
     assert null_views_of(taken, "gr1") == {"padded_state": 2096, "padded_action": 2096}
 
 
+def test_so101_is_6_episodes_of_1782_frames_out_of_one_file(taken):
+    report = taken.reports["so101"]
+
+    assert report.outcomes == {"committed": 6, "duplicate": 0, "superseded": 0, "quarantined": 0}
+    assert (report.embodiment, report.frames) == ("so101", 1782)
+    assert sorted(row["num_frames"] for row in rows_of(taken, "so101")) == [90, 162, 379, 382, 383, 386]
+
+
+def test_piper_is_in_quarantine_for_its_missing_videos(taken):
+    report = taken.reports["piper"]
+
+    assert report.outcomes == {"committed": 0, "duplicate": 0, "superseded": 0, "quarantined": 55}
+    assert (report.embodiment, report.quarantine) == ("agilex_piper", {"missing_video": 55})
+
+
+@pytest.mark.parametrize(
+    ("source", "robot", "frames", "rate_hz"), [("kuka", "kuka_lwr", 4101, 100.0), ("panda", "panda", 4211, 30.0)]
+)
+def test_bags_of_joint_states_are_one_episode_whose_action_is_told_to_be_derived(taken, source, robot, frames, rate_hz):
+    report, (row,) = taken.reports[source], rows_of(taken, source)
+
+    assert report.outcomes == {"committed": 1, "duplicate": 0, "superseded": 0, "quarantined": 0}
+    assert (report.embodiment, report.frames) == (robot, frames)
+    assert row["rate_hz"] == pytest.approx(rate_hz, rel=0.001)
+    assert row["cameras"] == []
+    assert any("action.joint_position is no recorded command" in note for note in row["notes"])
+    assert any("largest gap" in note for note in row["notes"])
+
+
+def test_the_mcap_fixture_is_no_robot_that_we_know_and_is_refused_with_a_way_out(taken, real_logs):
+    request = Request(uri=str(real_logs / "mcap_ros2_fixture"), source="mcap")
+
+    with pytest.raises(ConfigError, match=r"fits no embodiment.*--dry-run"):
+        ingest(request, lake_uri=taken.uri)
+
+
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_second_run_reads_nothing_and_commits_nothing(taken, source, monkeypatch):
     def refuse(job, bundle):
@@ -109,11 +150,11 @@ def test_the_lake_of_real_logs_verifies(taken):
     found = verify(taken.lake)
 
     assert found.problems == ()
-    assert found.episodes == 25 + 6 + 6 + 5
+    assert found.episodes == 25 + 6 + 6 + 5 + 6 + 1 + 1
 
 
 def test_a_lock_over_all_of_them_at_once_feeds_the_loader(taken):
-    sources = ", ".join(f"{{source: {name}}}" for name in SOURCES)
+    sources = ", ".join(f"{{source: {name}}}" for name in _SOURCE_OF.values())
     recipe = parse_recipe(f"name: all\nsources: [{sources}]\nwidth: 44\nprompt: {{tag: true}}\n")
     lock = make_lock(recipe, taken.lake)
     rows = {"bridge": 7, "cr5": 7, "g1": 26, "gr1": 44}

@@ -38,7 +38,7 @@ def write_zarr(
     data = {
         "action": number[:, None] + np.arange(7, dtype=np.float32) / 10,
         "robot0_eef_pos": number[:, None].astype(np.float64) * np.ones(3),
-        "depth": np.ones((total, 8, 8), np.float32),
+        "depth": np.ones((total, 9, 9), np.float32),
         "camera0_rgb": np.stack([picture(step) for step in range(total)]),
     }
     with warnings.catch_warnings():
