@@ -88,6 +88,8 @@ class ZarrFiles(Store):
         self._location, self._root = location, root
         self._infos: dict[str, ArrayInfo] = {}
         self._zip: zipfile.ZipFile | None = None
+        self.opened: dict[str, Any] = {}
+        """Arrays that were opened before."""
         self.missing: set[str] = set()
         """Chunks that were asked for and are not there, which Zarr takes to hold its fill value."""
         if root.endswith(".zip"):

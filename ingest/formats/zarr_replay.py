@@ -30,6 +30,8 @@ _MAX_EPISODES = 5_000_000
 _MAX_WIDTH = 64
 """Numbers per frame; wider arrays (point clouds, depth) are counted as not stored."""
 _MAX_FIELD_BYTES = 1 << 30
+_BLOCK_BYTES = 1 << 22
+"""About how much is read at once where chunks are small."""
 _UNDERSTOOD = {
     "task",
     "instruction",
@@ -219,8 +221,8 @@ def _pictures(files: ZarrFiles, info: ArrayInfo, rows: range) -> Iterator[Pixels
 
 
 def _blocks(files: ZarrFiles, info: ArrayInfo, rows: range) -> Iterator[Any]:
-    """The rows, one chunk's worth after the other."""
-    start, step = rows.start, info.chunks[0]
+    """The rows, a chunk or a few small ones after the other."""
+    start, step = rows.start, info.chunks[0] * max(1, _BLOCK_BYTES // max(1, info.chunk_bytes))
     while start < rows.stop:
         stop = min(rows.stop, (start // step + 1) * step)
         yield _read(files, info, range(start, stop))
@@ -233,7 +235,9 @@ def _read(files: ZarrFiles, info: ArrayInfo, rows: range) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of data types that have no specification yet
-            return np.asarray(zarr.open_array(store=files, path=info.path, mode="r")[rows.start : rows.stop])
+            array = files.opened.get(info.path) or zarr.open_array(store=files, path=info.path, mode="r")
+            files.opened[info.path] = array
+            return np.asarray(array[rows.start : rows.stop])
     except EpisodeError:
         raise
     except Exception as error:  # whatever a library makes of broken bytes

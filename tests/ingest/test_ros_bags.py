@@ -12,10 +12,11 @@ from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin
 
 from ingest.detect import detect
+from ingest.draft import draft
 from ingest.formats import mcap, rosbag
 from ingest.location import Location
 from ingest.standardize import standardize
-from schema.embodiment import Embodiment
+from schema.embodiment import Embodiment, parse_embodiment
 from schema.episode import Episode
 from schema.errors import EpisodeError
 from schema.picture import ImageSettings, encode_jpeg
@@ -443,3 +444,17 @@ def test_the_fixture_of_one_message_of_each_kind_holds_no_episode_of_a_robot(rea
     with pytest.raises(EpisodeError, match="'/compressed_image' says nothing for") as caught:
         episode_of(folder, ur5e(signals=signals, cameras={"base": "/compressed_image"}))
     assert caught.value.reason == "clock_gap"  # one picture, and then joints that move for a second and a half
+
+
+def test_a_draft_binds_joints_by_name(tmp_path):
+    write_mcap(tmp_path / "a.mcap", ur5e_log())
+    _, discovery = detect(Location.of(str(tmp_path)), None)
+
+    table = parse_embodiment(draft(discovery), where="draft")
+
+    bound = table.sources["mcap"].signals
+    states = f"/joint_states.position[{','.join(JOINTS[i] for i in SHUFFLED)}]"
+    assert [name.split(".")[0] for name, field in bound.items() if field == states] == ["state"]
+    commands = f"/joint_commands.position[{','.join(JOINTS)}]"
+    assert [name.split(".")[0] for name, field in bound.items() if field == commands] == ["action"]
+    assert list(table.sources["mcap"].cameras.values()) == ["/camera/base"]
