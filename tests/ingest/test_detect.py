@@ -39,11 +39,11 @@ def test_an_empty_folder_is_a_source_error(tmp_path):
 
 
 def test_files_of_no_format_are_counted_by_kind(tmp_path):
-    for name in ("a.bag", "b.bag", "README"):
+    for name in ("a.csv", "b.csv", "README"):
         (tmp_path / name).write_text("x")
 
     with pytest.raises(
-        SourceError, match=r"3 files \(2 \.bag, 1 no extension\), none of the formats rlds, lerobot, aloha"
+        SourceError, match=r"3 files \(2 \.csv, 1 no extension\), none of the formats rlds, lerobot, aloha"
     ):
         detect(Location.of(str(tmp_path)), None)
 
