@@ -153,7 +153,10 @@ def _signal(raw: RawEpisode, signal: Signal, field: Expression) -> Numbers:
     stored = raw.fields[field.path]
     values_TD = stored.reshape(len(stored), prod(stored.shape[1:]))
     width = values_TD.shape[1]
-    columns = field.indices(width, raw.names.get(field.path, ()))
+    try:
+        columns = field.indices(width, raw.names.get(field.path, ()))
+    except EpisodeError as error:
+        raise EpisodeError(error.reason, f"{signal.name} has {signal.width} dimensions: {error}") from error
     if len(columns) != signal.width:
         raise EpisodeError(
             "width_mismatch",
