@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import PurePosixPath
 from typing import cast
 
-from ingest.formats import aloha, bridge_raw, droid_raw, lerobot, rlds, robomimic
+from ingest.formats import aloha, bridge_raw, droid_raw, lerobot, mcap, rlds, robomimic, rosbag, zarr_replay
 from ingest.location import Location
 from ingest.oxe.table import oxe_embodiment
 from ingest.record import Discovery, Format
@@ -12,7 +12,8 @@ from schema.embodiment import Embodiment, builtin_embodiments, load_embodiment
 from schema.errors import ConfigError, SourceError
 
 FORMATS: tuple[Format, ...] = tuple(
-    cast(Format, module) for module in (rlds, lerobot, aloha, droid_raw, bridge_raw, robomimic)
+    cast(Format, module)
+    for module in (rlds, lerobot, aloha, droid_raw, bridge_raw, robomimic, zarr_replay, mcap, rosbag)
 )
 """Every format, in the order in which a location is tried."""
 

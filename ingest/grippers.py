@@ -47,6 +47,23 @@ def previous_step(values_TD: Numbers) -> Numbers:
     return np.concatenate([values_TD[:1], values_TD[:-1]])
 
 
+def next_step(values_TD: Numbers) -> Numbers:
+    """The value of the frame after; the last frame keeps its own."""
+    return np.concatenate([values_TD[1:], values_TD[-1:]])
+
+
+@in_float64
+def percent(values_TD: Doubles) -> Doubles:
+    """X / 100."""
+    return values_TD / 100
+
+
+@in_float64
+def finger_40mm(values_TD: Doubles) -> Doubles:
+    """1 − x / 0.04 m, not held to [0, 1]: what a finger does beyond its stops stays to be seen."""
+    return 1 - values_TD / 0.04
+
+
 @in_float64
 def signed_to_unit(values_TD: Doubles) -> Doubles:
     """(x + 1) / 2."""

@@ -69,11 +69,18 @@ def _text(codes: Numbers) -> str:
 
 
 def _shortened(raw: RawEpisode, count: int) -> RawEpisode:
+    if raw.clocks:
+        raise EpisodeError(
+            "own_clocks",
+            f"the binding drops the first {count} frames, and the log's streams have clocks of their own and no frames "
+            "yet: take `drop_first` out of the binding",
+        )
     return replace(
         raw,
         fields={path: values[count:] for path, values in raw.fields.items()},
         pictures={key: islice(each, count, None) for key, each in raw.pictures.items()},
         timestamp_T=None if raw.timestamp_T is None else raw.timestamp_T[count:],
+        camera_timestamps={key: seconds_T[count:] for key, seconds_T in raw.camera_timestamps.items()},
         instructions=tuple(
             Instruction(text=i.text, start=max(0, i.start - count), stop=None if i.stop is None else i.stop - count)
             for i in raw.instructions

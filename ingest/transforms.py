@@ -1,7 +1,7 @@
 """The named transforms of an embodiment table's fields: from a log's conventions to robomix's.
 
 Canonical: radians, metres, seconds; grippers 0 = open, 1 = closed. A table writes `path[6:7] | invert_gripper`.
-Grippers and scales: `grippers`; rotations: `rotations`.
+Grippers and scales: `grippers`; rotations: `rotation_transforms`.
 """
 # Legend: T frames, D a signal's width.
 
@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ingest import grippers, rotations
+from ingest import grippers
+from ingest import rotation_transforms as rotations
 from schema.episode import Numbers
 
 
@@ -25,44 +26,25 @@ def _degrees_to_radians(values_TD: Numbers) -> Numbers:
     return np.deg2rad(values_TD)
 
 
-def _signed_to_unit(values_TD: Numbers) -> Numbers:
-    return np.divide(np.add(values_TD, 1), 2)
-
-
-def _panda_finger(values_TD: Numbers) -> Numbers:
-    return 1 - np.divide(values_TD, 0.04)
-
-
-def _times(factor: float) -> Callable[[Numbers], Numbers]:
-    return lambda values_TD: np.multiply(values_TD, factor)
-
+NEXT_STEP = "next_step"
+"""For logs of states alone: what stands in for an action that nobody recorded."""
 
 TRANSFORMS: dict[str, tuple[Callable[[Numbers], Numbers], str]] = {
     "invert_gripper": (_invert_gripper, "1 − x: a gripper that says 1 = open becomes 1 = closed"),
     "clip_unit": (_clip_unit, "x held to [0, 1]"),
+    "percent": (grippers.percent, "x / 100: percent of a calibrated range become a fraction"),
     "degrees_to_radians": (_degrees_to_radians, "degrees become radians"),
-    "signed_to_unit": (_signed_to_unit, "(x + 1) / 2: a gripper of −1 = open, 1 = closed becomes 0 … 1"),
-    "panda_finger": (
-        _panda_finger,
-        "1 − x / 0.04: a finger of Panda's hand, 0.04 m = open, becomes 0 = open, 1 = closed",
-    ),
-    "osc_position": (_times(0.05), "robosuite's OSC_POSE command, −1 … 1 by default ±0.05 m, becomes metres"),
-    "osc_rotation": (_times(0.5), "robosuite's OSC_POSE command, −1 … 1 by default ±0.5 rad, becomes radians"),
-    "droid_joint_velocity": (_times(3.0), "DROID's −1 … 1, which is ±0.2 rad in a step of 1/15 s, becomes rad/s"),
-    "droid_linear_velocity": (_times(1.125), "DROID's −1 … 1, which is ±0.075 m in a step of 1/15 s, becomes m/s"),
-    "droid_angular_velocity": (_times(2.25), "DROID's −1 … 1, which is ±0.15 rad in a step of 1/15 s, becomes rad/s"),
-    "droid_gripper_velocity": (_times(3.75), "DROID's −1 … 1, which is ±0.25 in a step of 1/15 s, becomes 1/s"),
-}
-"""What each name does, and how to tell people of it. All keep the float dtype; all but those of WIDTHS the shape."""
-
-TRANSFORMS |= {
     "hold_gripper": (grippers.hold_gripper, "−1 = open, 0 = hold, 1 = close becomes 0 = open, 1 = closed"),
     "binarize_gripper": (grippers.binarize_gripper, "a gripper on its way has the end that it comes to, 0 or 1"),
+    NEXT_STEP: (grippers.next_step, "the value of the next frame; the last frame keeps its own"),
     "previous_step": (grippers.previous_step, "the value of the frame before; the first frame keeps its own"),
     "signed_to_unit": (grippers.signed_to_unit, "(x + 1) / 2: −1 … 1 becomes 0 … 1"),
     "width_80mm": (grippers.closing(0.08), "1 − x / 0.08 m: how far two fingers are apart, as a fraction closed"),
     "width_85mm": (grippers.closing(0.085), "1 − x / 0.085 m: the same for a wider gripper"),
-    "finger_40mm": (grippers.closing(0.04), "1 − x / 0.04 m: how far one finger is out, as a fraction closed"),
+    "finger_40mm": (
+        grippers.finger_40mm,
+        "1 − x / 0.04 m: how far one of Panda's fingers is out, as a fraction closed",
+    ),
     "tenth": (grippers.times(0.1), "x / 10: a command of 1 that means 0.1 m or 0.1 rad"),
     "osc_position": (grippers.times(0.05), "robosuite's OSC_POSE command, −1 … 1 by default ±0.05 m, becomes metres"),
     "osc_rotation": (grippers.times(0.5), "robosuite's OSC_POSE command, −1 … 1 by default ±0.5 rad, becomes radians"),
@@ -77,6 +59,7 @@ TRANSFORMS |= {
     "pose_to_position": (rotations.pose_to_position, "the translation of a 4 × 4 matrix, written row by row"),
     "pose_to_euler": (rotations.pose_to_euler, "the rotation of a 4 × 4 matrix, row by row, as roll, pitch, yaw"),
 }
+"""What each name does, and how to tell people of it. All keep the float dtype; all but those of WIDTHS the shape."""
 
 WIDTHS: dict[str, tuple[int, int]] = {
     "quaternion_wxyz_to_xyzw": (4, 4),

@@ -41,10 +41,11 @@ Rotation = Literal["euler_xyz", "rotation_vector", "quaternion_xyzw", "quaternio
 CameraRole = Literal["exterior", "wrist"]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
 SignalName = Annotated[str, StringConstraints(pattern=r"^(state|action)\.[a-z0-9_]+$")]
-Field_ = Annotated[str, StringConstraints(pattern=r"^[^\[\]|\s]+(\[\d+:\d+\])?(\s*\|\s*[a-z0-9_]+)*$")]
+_COLUMNS = r"(\d+:\d+|[^\[\]|,:\s]+(,[^\[\]|,:\s]+)*)"
+Field_ = Annotated[str, StringConstraints(pattern=rf"^[^\[\]|\s]+(\[{_COLUMNS}\])?(\s*\|\s*[a-z0-9_]+)*$")]
 
 _UNITS: dict[Quantity, set[Unit]] = {
-    "joint_position": {"rad", "m"},
+    "joint_position": {"rad", "m", "1"},  # 1: a fraction of a calibrated range, −1 to 1
     "joint_velocity": {"rad/s", "m/s"},
     "joint_effort": {"N m", "1"},
     "eef_position": {"m", "1"},  # 1: a command on a scale that the log does not tell
@@ -137,7 +138,8 @@ class ActionSpace(_Table):
 class SourceBinding(_Table):
     """How one log format names this robot's fields.
 
-    A field is `path[start:stop] | transform | …` with the transforms of `ingest.standardize`.
+    A field is `path[start:stop] | transform | …` with the transforms of `ingest.transforms`, or
+    `path[name,name,…] | …` where the log names the columns of its streams.
     """
 
     match: tuple[str, ...] = ()
@@ -162,6 +164,11 @@ class SourceBinding(_Table):
     """Of the source as its makers published it, where the log does not say."""
     doubt: tuple[str, ...] = Field(default=(), exclude=True)
     """What is not sure of these facts, for people; changes nothing of what is stored but notes."""
+    clock: float | str | None = None
+    """What the frames of a log without a common clock follow: the stream or camera of that name, or a rate in Hz.
+    None: the stream of the default action space's first action."""
+    max_gap_s: float = Field(default=0.5, gt=0)
+    """How far apart the samples around a frame, and how old its pictures, may be in such a log."""
 
 
 class Embodiment(_Table):

@@ -45,7 +45,7 @@ def is_numeric(dataset: h5py.Dataset, rows: int) -> bool:
 
 def is_picture(dataset: h5py.Dataset) -> bool:
     """Whether it is a stream of raw RGB pictures, uint8 `[T, H, W, 3]`."""
-    shape = dataset.shape or ()
+    shape: tuple[int, ...] = dataset.shape or ()
     return dataset.dtype == "uint8" and len(shape) == 4 and shape[3] == 3
 
 

@@ -44,11 +44,11 @@ def test_an_empty_folder_is_a_source_error(tmp_path):
 
 
 def test_files_of_no_format_are_counted_by_kind(tmp_path):
-    for name in ("a.bag", "b.bag", "README"):
+    for name in ("a.csv", "b.csv", "README"):
         (tmp_path / name).write_text("x")
 
     with pytest.raises(
-        SourceError, match=r"3 files \(2 \.bag, 1 no extension\), none of the formats rlds, lerobot, aloha"
+        SourceError, match=r"3 files \(2 \.csv, 1 no extension\), none of the formats rlds, lerobot, aloha"
     ):
         detect(Location.of(str(tmp_path)), None)
 
@@ -92,7 +92,7 @@ def test_an_unknown_embodiment_lists_the_known_ones():
 
 
 def test_an_embodiment_that_does_not_bind_the_format_says_which_it_binds():
-    with pytest.raises(ConfigError, match=r"'ur5e' binds lerobot, the source is rlds: add a \[sources\.rlds\]"):
+    with pytest.raises(ConfigError, match=r"'ur5e' binds lerobot, mcap, the source is rlds: add a \[sources\.rlds\]"):
         find_embodiment(discovery_of(format="rlds"), "ur5e")
 
 

@@ -101,3 +101,10 @@ def test_words_kept_as_bytes_become_instructions_and_are_no_numbers_any_more():
 def test_words_that_the_log_lacks_are_a_missing_field():
     with pytest.raises(EpisodeError, match=r"bound to 'words', the log has \['action'\]"):
         follow(raw_episode(), bound(instruction="words"))
+
+
+def test_frames_of_streams_with_their_own_clocks_cannot_be_dropped_by_number():
+    clocks = {"action": np.arange(T) / 10}
+    with pytest.raises(EpisodeError, match="clocks of their own") as caught:
+        follow(raw_episode(timestamp_T=None, clocks=clocks), bound(drop_first=2))
+    assert caught.value.reason == "own_clocks"

@@ -21,14 +21,14 @@ def quaternion_wxyz_to_xyzw(wxyz_T4: Doubles) -> Doubles:
 @in_float64
 def quaternion_to_euler(xyzw_T4: Doubles) -> Doubles:
     """Roll, pitch, yaw of quaternions x, y, z, w of any length; zeros, which are no rotation, give no turn."""
-    return _matrix_to_euler(_quaternion_to_matrix(xyzw_T4))
+    return matrix_to_euler(_quaternion_to_matrix(xyzw_T4))
 
 
 @in_float64
 def euler_zxy_to_euler(zxy_T3: Doubles) -> Doubles:
     """Roll, pitch, yaw of angles about fixed z, then x, then y (scipy's "zxy")."""
     z_T, x_T, y_T = zxy_T3.T
-    return _matrix_to_euler(_about(1, y_T) @ _about(0, x_T) @ _about(2, z_T))
+    return matrix_to_euler(_about(1, y_T) @ _about(0, x_T) @ _about(2, z_T))
 
 
 @in_float64
@@ -46,7 +46,7 @@ def pose_to_position(pose_TD: Doubles) -> Doubles:
 @in_float64
 def pose_to_euler(pose_TD: Doubles) -> Doubles:
     """The rotation of 4 × 4 transformation matrices, written row by row, as roll, pitch, yaw."""
-    return _matrix_to_euler(pose_TD.reshape(-1, 4, 4)[:, :3, :3])
+    return matrix_to_euler(pose_TD.reshape(-1, 4, 4)[:, :3, :3])
 
 
 def _about(axis: int, angle_T: Doubles) -> Doubles:
@@ -66,7 +66,7 @@ def euler_to_matrix(euler_T3: Doubles) -> Doubles:
     return np.asarray(_about(2, yaw_T) @ _about(1, pitch_T) @ _about(0, roll_T))
 
 
-def _matrix_to_euler(matrix_T33: Doubles) -> Doubles:
+def matrix_to_euler(matrix_T33: Doubles) -> Doubles:
     """Roll, pitch, yaw; where the pitch is a quarter turn, so that only their sum tells, the roll is 0."""
     sine_T = np.clip(-matrix_T33[:, 2, 0], -1, 1)
     is_free_T = np.hypot(matrix_T33[:, 0, 0], matrix_T33[:, 1, 0]) > 1e-7
@@ -79,7 +79,12 @@ def _matrix_to_euler(matrix_T33: Doubles) -> Doubles:
 def _quaternion_to_matrix(xyzw_T4: Doubles) -> Doubles:
     length_T1 = np.linalg.norm(xyzw_T4, axis=1, keepdims=True)
     unit_T4 = np.where(length_T1 > _SHORTEST, xyzw_T4 / np.maximum(length_T1, _SHORTEST), [0, 0, 0, 1])
-    x, y, z, w = unit_T4.T
+    return unit_to_matrix(unit_T4)
+
+
+def unit_to_matrix(xyzw_T4: Doubles) -> Doubles:
+    """Rotation matrices `[T, 3, 3]` of unit quaternions."""
+    x, y, z, w = xyzw_T4.T
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
         [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ingest.rotations import (
+from ingest.rotation_transforms import (
     euler_to_matrix,
     euler_zxy_to_euler,
     pose_to_euler,
