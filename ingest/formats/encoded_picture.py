@@ -7,8 +7,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from schema.errors import EpisodeError
-from schema.picture import Pixels
+from schema.picture import Pixels, jpeg_size
 
+MAX_PIXELS = 1 << 26
+"""The most that a picture may say it holds: 8192 × 8192."""
 _JPEG_MAGIC = b"\xff\xd8\xff"
 _PILLOW_ERRORS = (UnidentifiedImageError, Image.DecompressionBombError)
 
@@ -19,14 +21,23 @@ def jpeg_or_pixels(encoded: bytes) -> Pixels | bytes:
     Transparency is dropped and grey becomes RGB.
     """
     if encoded.startswith(_JPEG_MAGIC):
+        _check_size(*jpeg_size(encoded))
         return encoded
     try:
         with Image.open(BytesIO(encoded)) as image:
+            _check_size(image.height, image.width)
             return np.asarray(image.convert("RGB"))
     except (*_PILLOW_ERRORS, OSError, ValueError, SyntaxError) as error:  # a broken PNG raises any of them
         raise EpisodeError(
             "bad_picture", f"found {len(encoded)} bytes that cannot be decoded, expected a JPEG or PNG: {error}"
         ) from error
+
+
+def _check_size(height: int, width: int) -> None:
+    if height * width > MAX_PIXELS:
+        raise EpisodeError(
+            "too_large", f"a picture says it is {height} × {width}, expected {MAX_PIXELS} pixels at most"
+        )
 
 
 def each_picture(encoded: Iterable[bytes]) -> Iterator[Pixels | bytes]:

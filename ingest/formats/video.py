@@ -9,14 +9,12 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 
+from ingest.formats.encoded_picture import MAX_PIXELS
 from schema.errors import EpisodeError
 from schema.picture import Pixels
 
 DECODER_THREADS = 1
 """Ingest runs one task per core, so that a decoder with threads of its own would only fight its neighbours."""
-MAX_PIXELS = 1 << 26
-"""The most that a picture may say it holds: 8192 × 8192."""
-
 Open = Callable[[], BinaryIO]
 
 
