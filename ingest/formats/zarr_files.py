@@ -303,7 +303,7 @@ def _open_zip(copy: LocalCopy, uri: str) -> tuple[zipfile.ZipFile, dict[str, zip
     return archive, {
         info.filename.removeprefix(prefix): info
         for info in infos
-        if info.filename.startswith(prefix) and not info.is_dir()
+        if info.filename.startswith(prefix) and not info.filename.endswith("/")
     }
 
 

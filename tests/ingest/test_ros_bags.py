@@ -458,3 +458,15 @@ def test_a_draft_binds_joints_by_name(tmp_path):
     commands = f"/joint_commands.position[{','.join(JOINTS)}]"
     assert [name.split(".")[0] for name, field in bound.items() if field == commands] == ["action"]
     assert list(table.sources["mcap"].cameras.values()) == ["/camera/base"]
+
+
+def test_a_jpeg_that_says_it_is_huge_is_refused_before_it_is_decoded(tmp_path):
+    bomb = bytearray(encode_jpeg(picture()))
+    place = bomb.index(b"\xff\xc0") + 5
+    bomb[place : place + 4] = (65_500).to_bytes(2, "big") * 2
+    sent = replace(jpeg(0.0, 0), fields={"format": "jpeg", "data": np.frombuffer(bytes(bomb), np.uint8)})
+    write_mcap(tmp_path / "a.mcap", [sent, *(item for item in ur5e_log() if item.topic != "/camera/base")])
+
+    with pytest.raises(EpisodeError, match="a picture of 65500 × 65500") as caught:
+        store(next(iter(read(tmp_path).pictures["/camera/base"])), ImageSettings())
+    assert caught.value.reason == "absurd_size"
