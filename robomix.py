@@ -57,6 +57,12 @@ def ingest_(
     embodiment: Annotated[str | None, typer.Option(help="Embodiment by name, or a TOML file of your own.")] = None,
     format_: Annotated[str | None, typer.Option("--format", help="Log format, if it is not to be detected.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take the first so many episodes only.")] = None,
+    retry: Annotated[
+        str | None, typer.Option(help="Take only what is in quarantine for this reason, such as decode_error.")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(envvar="RAY_ADDRESS", help="A running Ray cluster, such as 10.0.0.1:6379.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
     json_: JsonOption = False,
 ) -> None:
@@ -64,7 +70,7 @@ def ingest_(
     from ingest.job import Request, ingest
     from ingest.report import dry_run_report, report_lines
 
-    request = Request(uri=uri, source=source, embodiment=embodiment, format=format_, limit=limit)
+    request = Request(uri=uri, source=source, embodiment=embodiment, format=format_, limit=limit, retry=retry)
     if dry_run:
         for line in dry_run_report(request, lake_uri=lake or None):
             out.print(line, markup=False)
@@ -72,7 +78,7 @@ def ingest_(
     if not lake:
         raise typer.BadParameter("name the lake to take the logs into, or ask for a --dry-run", param_hint="--lake")
     with _progress("ingest", "episodes") as progress:
-        report = ingest(request, lake_uri=lake, progress=progress)
+        report = ingest(request, lake_uri=lake, progress=progress, ray_address=ray_address)
     for line in report_lines(report):
         (err if json_ else out).print(line, markup=False)
     if json_:

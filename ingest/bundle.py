@@ -86,7 +86,7 @@ def run_bundle(job: Job, bundle: PlannedBundle) -> Bundle:
             except (RobomixError, OSError, ValueError, ArithmeticError, EOFError) as error:
                 if progress.stage == "write" and isinstance(error, OSError):
                     raise RobomixError(_no_room(folder, error)) from error
-                quarantine.append(_quarantine_row(job, record, key=key, stage=progress.stage, error=error))
+                quarantine.append(quarantine_row(job, record, key=key, stage=progress.stage, error=error))
         shard = writer.finish()
         if shard is not None:
             _upload(lake, job.source, shard)
@@ -168,7 +168,8 @@ def _annotations(episode: Episode, conversion: str) -> Iterator[Row]:
         yield row | {"annotation_id": digest_json(row)}
 
 
-def _quarantine_row(job: Job, record: Record, *, key: str, stage: Stage, error: Exception) -> Row:
+def quarantine_row(job: Job, record: Record, *, key: str, stage: Stage, error: Exception) -> Row:
+    """Why a record could not be taken, where in the code, and where in the log."""
     reason = error.reason if isinstance(error, EpisodeError) else f"{UNFORESEEN}{type(error).__name__.lower()}"
     frames = [(Path(frame.filename).name, frame.name) for frame in traceback.extract_tb(error.__traceback__)]
     return {
@@ -190,7 +191,8 @@ def _quarantine_row(job: Job, record: Record, *, key: str, stage: Stage, error: 
 
 @contextmanager
 def _spool() -> Iterator[Path]:
-    """A local folder for a shard in the making, named by its process so that a dead one's can be told."""
+    """A local folder for a shard in the making, named by its process so that a dead one's can be told and removed."""
+    sweep_spools()
     folder = Path(tempfile.mkdtemp(prefix=f"{_SPOOL}{os.getpid()}-"))
     try:
         yield folder
