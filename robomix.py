@@ -112,7 +112,7 @@ def lake_info(
 def lake_verify(
     lake: Annotated[str, typer.Argument(help="Folder or URI of the lake.")], json_: JsonOption = False
 ) -> None:
-    """Read everything again and compare: digests, offsets, counts, tar against Parquet."""
+    """Read everything again and compare: digests, offsets, counts, tar against Parquet, receipts."""
     from schema.lake import Lake
     from schema.verify import verify
 
@@ -126,7 +126,7 @@ def lake_verify(
         size = f"{found.size_bytes / 2**20:,.1f} MiB"
         out.print(
             f"{found.episodes:,} episodes, {found.frames:,} frames, {found.pictures:,} pictures in {found.shards:,} "
-            f"shards ({size}): {len(found.problems)} problems"
+            f"shards ({size}), {found.receipts:,} of them with receipts: {len(found.problems)} problems"
         )
     if found.problems:
         raise typer.Exit(EXIT_PROBLEM)

@@ -20,7 +20,8 @@ from ingest.detect import format_named
 from ingest.location import Location
 from ingest.plan import UNFORESEEN, PlannedBundle
 from ingest.record import Record
-from ingest.standardize import standardize
+from ingest.standardize import source_values, standardize
+from ingest.witness import Witness
 from schema.commit import Bundle, Row
 from schema.digest import digest_json
 from schema.embodiment import Embodiment
@@ -28,6 +29,7 @@ from schema.episode import Episode
 from schema.errors import EpisodeError, RobomixError
 from schema.lake import Lake
 from schema.picture import ImageSettings
+from schema.receipt import EXTENSION, Claim, Receipt, make_receipt
 from schema.shards import SHARD_BYTES, Shard, ShardWriter
 from schema.tables import FORMAT_VERSION
 
@@ -67,17 +69,19 @@ def run_bundle(job: Job, bundle: PlannedBundle) -> Bundle:
     annotations: list[Row] = []
     quarantine: list[Row] = []
     duplicates: list[str] = []
+    claims: list[Claim] = []
     with _spool() as folder, ShardWriter(folder) as writer:
         for record, key in zip(bundle.records, bundle.source_keys, strict=True):
             progress = _Progress()
             try:
-                episode = _take(job, record, progress)
+                episode, claim = _take(job, record, progress)
                 if episode.episode_id in known:
                     duplicates.append(key)
                     continue
                 if episode.episode_id not in keys:
                     progress.stage = "write"
                     writer.add(episode)
+                    claims.append(claim)
                     annotations += _annotations(episode, job.conversion)
                 keys.setdefault(episode.episode_id, []).append(key)
             except _BUGS as error:
@@ -89,7 +93,7 @@ def run_bundle(job: Job, bundle: PlannedBundle) -> Bundle:
                 quarantine.append(quarantine_row(job, record, key=key, stage=progress.stage, error=error))
         shard = writer.finish()
         if shard is not None:
-            _upload(lake, job.source, shard)
+            _upload(lake, job.source, shard, receipt=make_receipt(shard, claims))
     rows = [] if shard is None else _rows(job, shard, keys)
     return Bundle(
         bundle_id=bundle.bundle_id,
@@ -100,24 +104,29 @@ def run_bundle(job: Job, bundle: PlannedBundle) -> Bundle:
     )
 
 
-def _take(job: Job, record: Record, progress: _Progress) -> Episode:
+def _take(job: Job, record: Record, progress: _Progress) -> tuple[Episode, Claim]:
+    """The episode, and what its source says that it must read back as."""
     if record.problem is not None:
         raise EpisodeError(record.problem.reason, record.problem.message)
     progress.stage = "read"
     reader = format_named(job.format)
     raw = reader.read(job.location, record)
     progress.stage = "standardize"
-    return standardize(
+    witness, binding = Witness(episode_id=raw.digest), job.embodiment.sources[job.format]
+    episode = standardize(
         raw,
         embodiment=job.embodiment,
-        binding=job.embodiment.sources[job.format],
+        binding=binding,
         source=job.source,
         settings=job.settings,
         record=record,
         location=job.location,
         adapter=(reader.NAME, reader.VERSION),
         licence=job.licence,
+        see=witness.see,
     )
+    values = source_values(raw, embodiment=job.embodiment, binding=binding)
+    return episode, witness.claim(raw, episode, signals=values)
 
 
 def _known_episodes(lake: Lake, conversion: str) -> set[str]:
@@ -133,13 +142,14 @@ def _no_room(folder: Path, error: OSError) -> str:
     )
 
 
-def _upload(lake: Lake, source: str, shard: Shard) -> None:
-    """Put both files in, also where a killed run left the same ones.
+def _upload(lake: Lake, source: str, shard: Shard, *, receipt: Receipt) -> None:
+    """Put the shard and its receipt in, also where a killed run left the same ones.
 
     They must be young again, or a `gc` would take them for garbage before their rows are committed.
     """
     for local, extension in ((shard.parquet, "parquet"), (shard.tar, "tar")):
         lake.upload(local, f"shards/{source}/{shard.digest}.{extension}")
+    lake.write(f"shards/{source}/{shard.digest}.{EXTENSION}", receipt.encoded())
 
 
 def _rows(job: Job, shard: Shard, keys: dict[str, list[str]]) -> list[Row]:

@@ -6,12 +6,25 @@ binding requires it. One that is black in every frame has seen nothing: it count
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from ingest.record import RawEpisode
 from schema.embodiment import Embodiment, SourceBinding
 from schema.episode import Picture
 from schema.errors import EpisodeError
 from schema.picture import ImageSettings, Pixels, store
+
+
+class See(Protocol):
+    """Called with each picture of a camera as it is stored."""
+
+    def __call__(self, camera: str, source: Pixels | bytes, *, pixels: Pixels, stored: Picture) -> None:
+        """As the log has it, decoded, and as it will be stored."""
+
+
+def see_nothing(camera: str, source: Pixels | bytes, *, pixels: Pixels, stored: Picture) -> None:
+    """For who keeps no proof."""
+
 
 BLACK_BELOW = 8
 """A picture with no value as high as this is black; JPEG noise on black stays below."""
@@ -28,7 +41,13 @@ class StoredCameras:
 
 
 def store_cameras(
-    raw: RawEpisode, *, embodiment: Embodiment, binding: SourceBinding, settings: ImageSettings, num_frames: int
+    raw: RawEpisode,
+    *,
+    embodiment: Embodiment,
+    binding: SourceBinding,
+    settings: ImageSettings,
+    num_frames: int,
+    see: See,
 ) -> StoredCameras:
     """Every camera stored, absent or not stored; EpisodeError where a required one is missing or one is broken."""
     stored = StoredCameras()
@@ -43,7 +62,7 @@ def store_cameras(
         else:
             stored.absent[name] = _why_absent(raw, name, key=key, is_required=name in binding.cameras)
     for name, key in present.items():  # decoded only once nothing required is known to be missing
-        _store_one(stored, name, raw.pictures[key], key=key, settings=settings, num_frames=num_frames)
+        _store_one(stored, name, raw.pictures[key], key=key, settings=settings, num_frames=num_frames, see=see)
     unclaimed = [key for key in raw.pictures if key not in bound.values()]
     stored.not_stored |= dict.fromkeys(unclaimed, num_frames)
     stored.notes += [problem.message for key, problem in raw.absent.items() if key not in bound.values()]
@@ -70,6 +89,7 @@ def _store_one(
     key: str,
     settings: ImageSettings,
     num_frames: int,
+    see: See,
 ) -> None:
     """Store one camera's pictures; they must be as many as the frames."""
     kept: list[Picture] = []
@@ -80,6 +100,7 @@ def _store_one(
             if count <= num_frames:
                 jpeg, pixels = store(picture, settings)
                 kept.append(jpeg)
+                see(name, picture, pixels=pixels, stored=jpeg)
                 num_black += int(pixels.max()) < BLACK_BELOW
     except EpisodeError as error:
         raise EpisodeError(error.reason, f"camera {name!r} ({key}), picture {len(kept)}: {error}") from error

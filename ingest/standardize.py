@@ -7,7 +7,7 @@ signal claims is an extra, or is named in `not_stored`. Pictures: `standard_pict
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ingest.location import Location
 from ingest.record import RawEpisode, Record
-from ingest.standard_pictures import store_cameras
+from ingest.standard_pictures import See, see_nothing, store_cameras
 from ingest.transforms import TRANSFORMS
 from schema.embodiment import Embodiment, Signal, SourceBinding
 from schema.episode import Episode, Numbers, Provenance
@@ -66,18 +66,21 @@ def standardize(
     location: Location,
     adapter: tuple[str, int],
     licence: str | None = None,
-    consent: str | None = None,
+    see: See = see_nothing,
 ) -> Episode:
     """The episode in robomix's terms; EpisodeError with its reason where it cannot be one.
 
-    `adapter` is the format's name and version. Takes the raw episode's pictures, so that it can be done once only.
+    `adapter` is the format's name and version; `see` is shown each picture as it is stored. Takes the raw episode's
+    pictures, so that it can be done once only.
     """
     expressions = {name: parse_expression(text) for name, text in binding.signals.items()}
     signals = {name: _signal(raw, embodiment.signal(name), field) for name, field in expressions.items()}
     timestamp_T = _timestamps(raw, _length(signals), rate_hz=raw.rate_hz or embodiment.rate_hz)
     _check_finite(signals, embodiment)
     extras, not_stored = _unclaimed(raw, expressions, num_frames=len(timestamp_T))
-    cameras = store_cameras(raw, embodiment=embodiment, binding=binding, settings=settings, num_frames=len(timestamp_T))
+    cameras = store_cameras(
+        raw, embodiment=embodiment, binding=binding, settings=settings, num_frames=len(timestamp_T), see=see
+    )
     notes = [*raw.notes, *cameras.notes, *_range_notes(signals, embodiment), *_rate_notes(raw, timestamp_T)]
     if raw.task is None:
         notes.append("the log names no task: the source's name stands for it")
@@ -108,9 +111,24 @@ def standardize(
         operator=raw.operator,
         recorded_at=raw.recorded_at,
         licence=licence,
-        consent=consent,
         is_simulated=raw.is_simulated,
     )
+
+
+def source_values(raw: RawEpisode, *, embodiment: Embodiment, binding: SourceBinding) -> dict[str, NDArray[np.float64]]:
+    """Every bound signal without loss, to measure a stored one by: floats as they are, all else in double precision."""
+    expressions = {name: parse_expression(text) for name, text in binding.signals.items()}
+    wanted = {field.path for field in expressions.values()}
+    wide = {
+        path: values if values.dtype in {np.dtype(np.float32), np.dtype(np.float64)} else values.astype(np.float64)
+        for path, values in raw.fields.items()
+        if path in wanted
+    }
+    widened = replace(raw, fields=wide)
+    return {
+        name: _signal(widened, embodiment.signal(name), field).astype(np.float64, copy=False)
+        for name, field in expressions.items()
+    }
 
 
 def _signal(raw: RawEpisode, signal: Signal, field: Expression) -> Numbers:

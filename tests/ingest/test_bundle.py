@@ -61,7 +61,7 @@ def test_each_record_gives_an_episode_row_or_a_quarantine_row(planned):
     (shard,) = {row["shard"] for row in done.episodes}
     assert [row["source_key"] for row in done.episodes] == [bundle.source_keys[0], bundle.source_keys[2]]
     assert [row["source_key"] for row in done.quarantine] == [bundle.source_keys[1]]
-    assert files_of(lake) == [f"{shard}.parquet", f"{shard}.tar"]
+    assert files_of(lake) == [f"{shard}.parquet", f"{shard}.receipt.json", f"{shard}.tar"]
     assert lake.scan("episodes").collect().height == 0
 
 
