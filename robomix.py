@@ -132,6 +132,24 @@ def lake_verify(
         raise typer.Exit(EXIT_PROBLEM)
 
 
+@lake_app.command("trace")
+def lake_trace(
+    sample: Annotated[str, typer.Argument(help="A sample's name in its tar, or an episode id (its first frame).")],
+    lake: LakeOption,
+    out_: Annotated[Path | None, typer.Option("--out", help="A PNG of the log's frame beside the stored one.")] = None,
+) -> None:
+    """Where a sample came from: raw log, bytes, adapter, run, shard; and whether the log still gives it."""
+    from ingest.trace import trace
+    from schema.lake import Lake
+
+    found = trace(Lake.open(lake), sample)
+    for line in found.lines():
+        out.print(line, markup=False)
+    if out_ is not None:
+        found.save(out_)
+        out.print(str(out_), markup=False)
+
+
 @lake_app.command("gc")
 def lake_gc(
     lake: Annotated[str, typer.Argument(help="Folder or URI of the lake.")],

@@ -19,7 +19,8 @@ import polars as pl
 from ingest.detect import format_named
 from ingest.location import Location
 from ingest.plan import UNFORESEEN, PlannedBundle
-from ingest.record import Record
+from ingest.record import RawEpisode, Record
+from ingest.standard_pictures import See
 from ingest.standardize import source_values, standardize
 from ingest.witness import Witness
 from schema.commit import Bundle, Row
@@ -109,24 +110,29 @@ def _take(job: Job, record: Record, progress: _Progress) -> tuple[Episode, Claim
     if record.problem is not None:
         raise EpisodeError(record.problem.reason, record.problem.message)
     progress.stage = "read"
-    reader = format_named(job.format)
-    raw = reader.read(job.location, record)
+    raw = format_named(job.format).read(job.location, record)
     progress.stage = "standardize"
-    witness, binding = Witness(episode_id=raw.digest), job.embodiment.sources[job.format]
-    episode = standardize(
+    witness = Witness(episode_id=raw.digest)
+    episode = convert(job, raw, record, see=witness.see)
+    values = source_values(raw, embodiment=job.embodiment, binding=job.embodiment.sources[job.format])
+    return episode, witness.claim(raw, episode, signals=values)
+
+
+def convert(job: Job, raw: RawEpisode, record: Record, *, see: See) -> Episode:
+    """A record that was read, as this job stores it."""
+    reader = format_named(job.format)
+    return standardize(
         raw,
         embodiment=job.embodiment,
-        binding=binding,
+        binding=job.embodiment.sources[job.format],
         source=job.source,
         settings=job.settings,
         record=record,
         location=job.location,
         adapter=(reader.NAME, reader.VERSION),
         licence=job.licence,
-        see=witness.see,
+        see=see,
     )
-    values = source_values(raw, embodiment=job.embodiment, binding=binding)
-    return episode, witness.claim(raw, episode, signals=values)
 
 
 def _known_episodes(lake: Lake, conversion: str) -> set[str]:
