@@ -7,7 +7,7 @@ files and the conversion, so the same command on the same files finds its plan a
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import polars as pl
@@ -25,7 +25,10 @@ from schema.tables import FORMAT_VERSION
 
 UNFORESEEN = "unexpected_"
 """How the reason of a quarantine row begins where no format named the fault."""
+_RECORD_FIELDS = fields(Record)
 _MIN_BUNDLE_BYTES = 8 * 2**20
+_NUMBERS_BYTES, _FRAMES_UNKNOWN = 2048, 32
+"""What a frame's numbers take in a tar, and how many frames to expect of a record that does not say."""
 _BUNDLES_OF_A_SMALL_SOURCE = 32
 """A source below 32 shards is cut into about as many bundles, so that every core has work."""
 
@@ -96,7 +99,7 @@ def make_plan(
         pairs = zip(discovery.records, keys, strict=True)
         todo = [(record, key) for record, key in pairs if key and key not in known]
         plan = Plan(plan_id=plan_id, bundles=_cut(plan_id, todo), known=tuple(sorted(known)))
-        lake.write(file, canonical_json(asdict(plan)))
+        lake.write(file, canonical_json(_told(plan)))
     return read_plan(lake, plan_id)
 
 
@@ -144,17 +147,23 @@ def _nothing_to_retry(retry: str, held: Iterable[_Held]) -> str:
     return f"no record of this source is in quarantine for {retry!r}, to be tried again; it holds {told}"
 
 
+def _weight(record: Record) -> int:
+    """About the bytes that a record takes in a shard: its pictures, or its numbers where they are more."""
+    frames = _FRAMES_UNKNOWN if record.num_frames is None else record.num_frames
+    return max(record.stored_bytes, frames * _NUMBERS_BYTES)
+
+
 def _cut(plan_id: str, todo: Sequence[tuple[Record, str]]) -> tuple[PlannedBundle, ...]:
-    total = sum(record.stored_bytes for record, _ in todo)
+    total = sum(_weight(record) for record, _ in todo)
     limit = min(SHARD_BYTES, max(_MIN_BUNDLE_BYTES, total // _BUNDLES_OF_A_SMALL_SOURCE))
     groups: list[list[tuple[Record, str]]] = []
     size = 0
     for record, key in todo:
-        if not groups or size + record.stored_bytes > limit:
+        if not groups or size + _weight(record) > limit:
             groups.append([])
             size = 0
         groups[-1].append((record, key))
-        size += record.stored_bytes
+        size += _weight(record)
     return tuple(
         PlannedBundle(
             bundle_id=f"{plan_id}-{digest_json([key for _, key in group])[:16]}",
@@ -163,6 +172,27 @@ def _cut(plan_id: str, todo: Sequence[tuple[Record, str]]) -> tuple[PlannedBundl
         )
         for group in groups
     )
+
+
+def _told(plan: Plan) -> dict[str, Any]:
+    """JSON of a plan; `asdict` would copy what a hundred thousand records hold, for longer than all else takes."""
+    return {
+        "plan_id": plan.plan_id,
+        "known": plan.known,
+        "bundles": [
+            {
+                "bundle_id": bundle.bundle_id,
+                "source_keys": bundle.source_keys,
+                "records": [_told_record(record) for record in bundle.records],
+            }
+            for bundle in plan.bundles
+        ],
+    }
+
+
+def _told_record(record: Record) -> dict[str, Any]:
+    told = {item.name: getattr(record, item.name) for item in _RECORD_FIELDS}
+    return told if record.problem is None else {**told, "problem": asdict(record.problem)}
 
 
 def _parse(plan: dict[str, Any]) -> Plan:

@@ -71,8 +71,9 @@ def discover(location: Location) -> Discovery | None:
 def _records(location: Location, meta: Meta, *, first_index: int) -> tuple[list[Record], list[str]]:
     listed, promised = meta.episodes(location), int(meta.info["total_episodes"])
     episodes = sorted({*listed, *range(promised)})
+    cameras = len(meta.cameras())
     records = [
-        _record(location, meta, index=first_index + i, episode=episode, row=listed.get(episode))
+        _record(location, meta, index=first_index + i, episode=episode, row=listed.get(episode), cameras=cameras)
         for i, episode in enumerate(episodes)
     ]
     notes = []
@@ -97,7 +98,9 @@ def _without_videos(location: Location, meta: Meta) -> list[str]:
     ]
 
 
-def _record(location: Location, meta: Meta, *, index: int, episode: int, row: Mapping[str, Any] | None) -> Record:
+def _record(
+    location: Location, meta: Meta, *, index: int, episode: int, row: Mapping[str, Any] | None, cameras: int
+) -> Record:
     data = meta.data_file(episode)
     told = {key: value for key, value in (row or {}).items() if isinstance(value, str | int | float) or key == "tasks"}
     length = told["length"] if isinstance(told.get("length"), int) else None
@@ -113,7 +116,6 @@ def _record(location: Location, meta: Meta, *, index: int, episode: int, row: Ma
             message=f"episode {episode} is promised by info.json and has data, but is not in episodes.jsonl: "
             f"list it there or fetch the file again: {location.file_uri(data)}",
         )
-    cameras = len(meta.cameras())
     return Record(
         index=index,
         files=(data, *(meta.video_file(episode, key) for key in meta.video_keys())),

@@ -1,6 +1,7 @@
 """Which format a location is of, and which robot."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -177,3 +178,22 @@ def test_what_is_no_format_is_refused_by_name(tmp_path, install, text, said, mon
 
     with pytest.raises(ConfigError, match=said):
         format_named("notes")
+
+
+def test_the_format_of_the_docs_reads_a_log(tmp_path, install, monkeypatch):
+    text = (Path(__file__).parents[2] / "docs/formats.md").read_text()
+    code = text.split("```python\n")[1].split("```")[0]
+    install("my_csv_arm", name="csv_arm", text=code)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "a.arm.csv").write_text("angles,commands\n" + "1,2,3,4,5,6,7,8,9,10,11,12,13,14\n" * 3)
+        ",".join("abcdefghijklmn") + "\n" + "1,2,3,4,5,6,7,8,9,10,11,12,13,14\n" * 3
+    )
+    location = Location.of(str(tmp_path / "logs"))
+
+    found, discovery = detect(location, None)
+    raw = found.read(location, discovery.records[0])
+
+    assert len(code.splitlines()) <= 40
+    assert discovery.format == "csv_arm"
+    assert raw.fields["angles"].tolist() == [[1, 2, 3, 4, 5, 6, 7]] * 3
+    assert raw.fields["command"][0, 0] == 8
