@@ -130,12 +130,12 @@ class _Again:
     episode: Episode | None = None
     _seen: dict[str, int] = field(default_factory=dict)
 
-    def see(self, camera: str, source: Pixels | bytes, *, pixels: Pixels, stored: Picture) -> None:  # noqa: ARG002
+    def see(self, camera: str, source: Pixels | bytes, *, pixels: Pixels | None, stored: Picture) -> None:  # noqa: ARG002 - as See
         """Keep the picture where it is the frame's."""
         number = self._seen.get(camera, 0)
         self._seen[camera] = number + 1
         if number == self.frame:
-            self.pictures[camera] = np.array(pixels)
+            self.pictures[camera] = decode_jpeg(source) if isinstance(source, bytes) else np.array(source)
 
 
 def _convert_again(lake: Lake, row: Row, *, frame: int) -> _Again:

@@ -36,15 +36,15 @@ class Witness:
     episode_id: str
     _cameras: dict[str, _Camera] = field(default_factory=dict)
 
-    def see(self, camera: str, source: Pixels | bytes, *, pixels: Pixels, stored: Picture) -> None:
-        """The next picture of a camera: as the log has it, decoded, and as it will be stored."""
+    def see(self, camera: str, source: Pixels | bytes, *, pixels: Pixels | None, stored: Picture) -> None:
+        """The next picture of a camera: as the log has it, decoded unless it passed through, and as it is stored."""
         seen = self._cameras.setdefault(camera, _Camera())
         frame = seen.pictures
         seen.pictures += 1
         seen.crc32c = google_crc32c.extend(seen.crc32c, stored.jpeg)
         if isinstance(source, bytes) and stored.jpeg == source:
             seen.passed_through += 1
-        elif is_sampled(self.episode_id, frame, camera):
+        elif pixels is not None and is_sampled(self.episode_id, frame, camera):
             seen.psnr_db[str(frame)] = round(_psnr(pixels, stored), 2)
 
     def claim(self, raw: RawEpisode, episode: Episode, *, signals: Mapping[str, NDArray[np.float64]]) -> Claim:

@@ -92,6 +92,7 @@ def read(location: Location, record: Record) -> RawEpisode:
         digest=digest_bytes(payload),
         fields=numbers,
         pictures=pictures,
+        is_checked=True,
         absent=absent,
         task=instructions[0].text if instructions else None,
         instructions=instructions,

@@ -186,8 +186,6 @@ def test_the_format_of_the_docs_reads_a_log(tmp_path, install, monkeypatch):
     install("my_csv_arm", name="csv_arm", text=code)
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "a.arm.csv").write_text("angles,commands\n" + "1,2,3,4,5,6,7,8,9,10,11,12,13,14\n" * 3)
-        ",".join("abcdefghijklmn") + "\n" + "1,2,3,4,5,6,7,8,9,10,11,12,13,14\n" * 3
-    )
     location = Location.of(str(tmp_path / "logs"))
 
     found, discovery = detect(location, None)
