@@ -36,8 +36,9 @@ from schema.tables import FORMAT_VERSION
 
 Stage = Literal["discover", "read", "standardize", "write"]
 _SPOOL = "robomix-spool-"
-_BUGS = (TypeError, KeyError, AttributeError, NameError, AssertionError, MemoryError, NotImplementedError)
-"""Faults of robomix, not of a log: they stop the job. A log's own faults are EpisodeError, OSError or ValueError."""
+_BUGS = (TypeError, KeyError, AttributeError, NameError, AssertionError, NotImplementedError)
+"""Faults of robomix, not of a log: they stop the job. A log's own faults are EpisodeError, OSError, ValueError, or
+MemoryError where it claims more than there is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +89,9 @@ def run_bundle(job: Job, bundle: PlannedBundle) -> Bundle:
             except _BUGS as error:
                 error.add_note(f"while at stage {progress.stage!r} of record {record.index} ({record.files[0]})")
                 raise
-            except (RobomixError, OSError, ValueError, ArithmeticError, EOFError) as error:
+            except (RobomixError, OSError, ValueError, ArithmeticError, EOFError, MemoryError) as error:
+                if progress.stage == "write" and isinstance(error, MemoryError):
+                    raise  # the shard may be half written
                 if progress.stage == "write" and isinstance(error, OSError):
                     raise RobomixError(_no_room(folder, error)) from error
                 quarantine.append(quarantine_row(job, record, key=key, stage=progress.stage, error=error))

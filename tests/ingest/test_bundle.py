@@ -112,6 +112,22 @@ def test_a_bundle_without_a_good_record_makes_no_files(planned, monkeypatch):
     assert not lake.exists("shards")
 
 
+def test_a_record_that_asks_for_more_memory_than_there_is_is_in_quarantine(planned, monkeypatch):
+    _, job, bundle = planned
+    real = aloha.read
+
+    def fault(location, record):
+        if record.index == 0:
+            raise MemoryError
+        return real(location, record)
+
+    monkeypatch.setattr(aloha, "read", fault)
+    done = run_bundle(job, bundle)
+
+    assert [row["reason"] for row in done.quarantine] == ["unexpected_memoryerror", "unreadable_hdf5"]
+    assert len(done.episodes) == 1
+
+
 @pytest.mark.parametrize("error", [TypeError, KeyError, AssertionError])
 def test_a_bug_names_its_record_and_leaves_no_spool(planned, monkeypatch, spools, error):
     lake, job, bundle = planned
