@@ -49,6 +49,7 @@ from tests.ingest.writers import (
     frame_tfrecord,
     lerobot_columns,
     rlds_episode,
+    rlds_features,
     write_lerobot,
     write_rlds,
     write_video,
@@ -122,19 +123,17 @@ def _lengthen(folder: Path, frames: int) -> None:
 def write_jpegs(folder: Path, *, episodes: int, frames: int) -> Path:
     """RLDS episodes of two cameras of JPEGs of 224×224, which pass through."""
     jpegs = textured_jpegs(64)
-    two = [[jpegs[(number + shift) % len(jpegs)] for number in range(frames)] for shift in (0, 7)]
-    made = [
-        rlds_episode(
-            number,
-            steps=frames,
-            steps__observation__image_0=two[0],
-            steps__observation__image_3=two[1],
-            steps__language_embedding=np.zeros((frames, 1), np.float32),
-            steps__observation__depth_0=[b""] * frames,
-        )
-        for number in range(episodes)
-    ]
-    write_rlds(folder, made)
+    features, step = rlds_features(), {}
+    steps = features["featuresDict"]["features"]["steps"]["sequence"]["feature"]["featuresDict"]["features"]
+    del steps["language_embedding"], steps["observation"]["featuresDict"]["features"]["depth_0"]
+    for camera, shift in (("image_0", 0), ("image_3", 7)):
+        step[f"steps/observation/{camera}"] = [jpegs[(number + shift) % len(jpegs)] for number in range(frames)]
+    left_out = {"steps/language_embedding", "steps/observation/depth_0"}
+    made = []
+    for number in range(episodes):
+        told = {key: value for key, value in rlds_episode(number, steps=frames).items() if key not in left_out}
+        made.append(told | step)
+    write_rlds(folder, made, features=features)
     return folder
 
 
@@ -215,7 +214,7 @@ def limits(folder: Path, rounds: int) -> None:
         "video": (write_videos(folder / "videos", episodes=3, frames=VIDEO_FRAMES), bare_videos),
         "pass-through": (write_jpegs(folder / "jpegs", episodes=8, frames=JPEG_FRAMES), bare_bytes),
     }
-    print("format            ours s    bare s   ratio  range")
+    print("format            ours s    bare s   ratio  range", flush=True)
     for name, (source, bare) in kinds.items():
         convert(source, folder)
         bare(source)
