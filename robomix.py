@@ -57,6 +57,12 @@ def ingest_(
     embodiment: Annotated[str | None, typer.Option(help="Embodiment by name, or a TOML file of your own.")] = None,
     format_: Annotated[str | None, typer.Option("--format", help="Log format, if it is not to be detected.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take the first so many episodes only.")] = None,
+    retry: Annotated[
+        str | None, typer.Option(help="Take only what is in quarantine for this reason, such as decode_error.")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(envvar="RAY_ADDRESS", help="A running Ray cluster, such as 10.0.0.1:6379.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
     json_: JsonOption = False,
 ) -> None:
@@ -64,7 +70,7 @@ def ingest_(
     from ingest.job import Request, ingest
     from ingest.report import dry_run_report, report_lines
 
-    request = Request(uri=uri, source=source, embodiment=embodiment, format=format_, limit=limit)
+    request = Request(uri=uri, source=source, embodiment=embodiment, format=format_, limit=limit, retry=retry)
     if dry_run:
         for line in dry_run_report(request, lake_uri=lake or None):
             out.print(line, markup=False)
@@ -72,7 +78,7 @@ def ingest_(
     if not lake:
         raise typer.BadParameter("name the lake to take the logs into, or ask for a --dry-run", param_hint="--lake")
     with _progress("ingest", "episodes") as progress:
-        report = ingest(request, lake_uri=lake, progress=progress)
+        report = ingest(request, lake_uri=lake, progress=progress, ray_address=ray_address)
     for line in report_lines(report):
         (err if json_ else out).print(line, markup=False)
     if json_:
@@ -106,7 +112,7 @@ def lake_info(
 def lake_verify(
     lake: Annotated[str, typer.Argument(help="Folder or URI of the lake.")], json_: JsonOption = False
 ) -> None:
-    """Read everything again and compare: digests, offsets, counts, tar against Parquet."""
+    """Read everything again and compare: digests, offsets, counts, tar against Parquet, receipts."""
     from schema.lake import Lake
     from schema.verify import verify
 
@@ -120,10 +126,28 @@ def lake_verify(
         size = f"{found.size_bytes / 2**20:,.1f} MiB"
         out.print(
             f"{found.episodes:,} episodes, {found.frames:,} frames, {found.pictures:,} pictures in {found.shards:,} "
-            f"shards ({size}): {len(found.problems)} problems"
+            f"shards ({size}), {found.receipts:,} of them with receipts: {len(found.problems)} problems"
         )
     if found.problems:
         raise typer.Exit(EXIT_PROBLEM)
+
+
+@lake_app.command("trace")
+def lake_trace(
+    sample: Annotated[str, typer.Argument(help="A sample's name in its tar, or an episode id (its first frame).")],
+    lake: LakeOption,
+    out_: Annotated[Path | None, typer.Option("--out", help="A PNG of the log's frame beside the stored one.")] = None,
+) -> None:
+    """Where a sample came from: raw log, bytes, adapter, run, shard; and whether the log still gives it."""
+    from ingest.trace import trace
+    from schema.lake import Lake
+
+    found = trace(Lake.open(lake), sample)
+    for line in found.lines():
+        out.print(line, markup=False)
+    if out_ is not None:
+        found.save(out_)
+        out.print(str(out_), markup=False)
 
 
 @lake_app.command("gc")

@@ -48,7 +48,8 @@ class Location:
             raise SourceError(f"found nothing at {uri!r}: expected a folder or file with robot logs; check the path")
         if set(found) == {root}:
             root = str(PurePosixPath(root).parent)
-        stamps = {str(PurePosixPath(path).relative_to(root)): _stamp(info) for path, info in found.items()}
+        start = len(root.rstrip("/")) + 1  # every path is below the root: slicing is ten times as fast as PurePath
+        stamps = {path[start:]: _stamp(info) for path, info in found.items()}
         return cls(uri=str(fs.unstrip_protocol(root)), root=root, files=dict(sorted(stamps.items())))
 
     @cached_property
@@ -62,8 +63,14 @@ class Location:
         return PurePosixPath(self.root).name
 
     def __getstate__(self) -> dict[str, Any]:
-        """Cross process borders without the open file system."""
-        return {"uri": self.uri, "root": self.root, "files": self.files}
+        """Cross process borders without the open file system, with a million files in columns."""
+        sizes, versions = [s.size_bytes for s in self.files.values()], [s.version for s in self.files.values()]
+        return {"uri": self.uri, "root": self.root, "files": (list(self.files), sizes, versions)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        columns = zip(*state.pop("files"), strict=True)
+        files = {name: FileStamp(size_bytes=size, version=version) for name, size, version in columns}
+        self.__dict__.update(state, files=files)
 
     def path(self, file: str) -> str:
         """The file in the file system's own spelling; EpisodeError "outside_source" where it leads out of here."""

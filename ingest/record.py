@@ -90,6 +90,8 @@ class RawEpisode:
     """Numeric streams by path, `[T, …]`, as stored."""
     pictures: Mapping[str, Iterable[Pixels | bytes]]
     """Picture streams by camera key, T each, decoded as they are taken: RGB arrays or JPEG bytes."""
+    is_checked: bool = False
+    """Checksums of the log cover its JPEGs: those that pass through need not all be decoded to be trusted."""
     absent: Mapping[str, Problem] = field(default_factory=dict)
     """Picture streams that the log should have and does not."""
     timestamp_T: NDArray[np.float64] | None = None

@@ -7,7 +7,7 @@ signal claims is an extra, or is named in `not_stored`. Pictures: `standard_pict
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -17,7 +17,7 @@ from ingest.align import align
 from ingest.location import Location
 from ingest.record import RawEpisode, Record
 from ingest.source_rules import follow
-from ingest.standard_pictures import store_cameras
+from ingest.standard_pictures import See, see_nothing, store_cameras
 from ingest.transforms import NEXT_STEP, TRANSFORMS, columns_for
 from schema.embodiment import Embodiment, Signal, SourceBinding
 from schema.episode import Episode, Numbers, Provenance
@@ -87,22 +87,23 @@ def standardize(
     location: Location,
     adapter: tuple[str, int],
     licence: str | None = None,
-    consent: str | None = None,
+    see: See = see_nothing,
 ) -> Episode:
     """The episode in robomix's terms; EpisodeError with its reason where it cannot be one.
 
-    `adapter` is the format's name and version. Takes the raw episode's pictures, so that it can be done once only.
+    `adapter` is the format's name and version; `see` is shown each picture as it is stored. Takes the raw episode's
+    pictures, so that it can be done once only.
     """
-    raw = follow(raw, binding)
-    expressions = {name: parse_expression(text) for name, text in binding.signals.items()}
-    if raw.clocks:
-        raw = align(raw, fields=expressions, embodiment=embodiment, binding=binding)
+    raw = source_frames(raw, embodiment=embodiment, binding=binding)
+    expressions = _expressions(binding)
     signals = {name: _signal(raw, embodiment.signal(name), field) for name, field in expressions.items()}
     timestamp_T = _timestamps(raw, _length(signals), rate_hz=raw.rate_hz or embodiment.rate_hz)
     _check_finite(signals, embodiment)
     extras, not_stored = _unclaimed(raw, expressions, num_frames=len(timestamp_T))
     bound_cameras = {**binding.cameras, **binding.optional_cameras}
-    cameras = store_cameras(raw, embodiment=embodiment, binding=binding, settings=settings, num_frames=len(timestamp_T))
+    cameras = store_cameras(
+        raw, embodiment=embodiment, binding=binding, settings=settings, num_frames=len(timestamp_T), see=see
+    )
     notes = [*raw.notes, *cameras.notes, *_range_notes(signals, embodiment), *_rate_notes(raw, timestamp_T)]
     notes += [
         f"{name} is no recorded command: the next state, {field.path!r}, stands in for it"
@@ -140,9 +141,42 @@ def standardize(
         operator=raw.operator,
         recorded_at=raw.recorded_at,
         licence=licence or binding.licence,
-        consent=consent,
         is_simulated=raw.is_simulated,
     )
+
+
+def source_frames(raw: RawEpisode, *, embodiment: Embodiment, binding: SourceBinding) -> RawEpisode:
+    """The raw episode by its source's rules and on one clock: the frames that are stored, in the log's own terms.
+
+    Takes no picture yet.
+    """
+    raw = follow(raw, binding)
+    if raw.clocks:
+        return align(raw, fields=_expressions(binding), embodiment=embodiment, binding=binding)
+    return raw
+
+
+def source_values(raw: RawEpisode, *, embodiment: Embodiment, binding: SourceBinding) -> dict[str, NDArray[np.float64]]:
+    """Every bound signal without loss, to measure a stored one by: floats as they are, all else in double precision.
+
+    `raw` is what `source_frames` gave.
+    """
+    expressions = _expressions(binding)
+    wanted = {field.path for field in expressions.values()}
+    wide = {
+        path: values if values.dtype in {np.dtype(np.float32), np.dtype(np.float64)} else values.astype(np.float64)
+        for path, values in raw.fields.items()
+        if path in wanted
+    }
+    widened = replace(raw, fields=wide)
+    return {
+        name: _signal(widened, embodiment.signal(name), field).astype(np.float64, copy=False)
+        for name, field in expressions.items()
+    }
+
+
+def _expressions(binding: SourceBinding) -> dict[str, Expression]:
+    return {name: parse_expression(text) for name, text in binding.signals.items()}
 
 
 def _signal(raw: RawEpisode, signal: Signal, field: Expression) -> Numbers:

@@ -119,7 +119,7 @@ def _discovery(
                 problem=unreadable.get(file),
             )
         )
-    others = sorted(file for file in location.files if file.endswith((".hdf5", ".h5")) and file not in files)
+    others = sorted({file for file in location.files if file.endswith((".hdf5", ".h5"))} - set(files))
     notes = [f"{len(others)} HDF5 files are not called episode_* and are not taken: {others[0]} …"] if others else []
     return Discovery(
         format=NAME,

@@ -83,8 +83,9 @@ def discover(location: Location) -> Discovery | None:
 def _records(location: Location, meta: Meta, *, first_index: int) -> tuple[list[Record], list[str]]:
     listed, promised = meta.episodes(location), int(meta.info["total_episodes"])
     episodes = sorted({*listed, *range(promised)})
+    cameras = len(meta.cameras())
     records = [
-        _record(location, meta, index=first_index + i, episode=episode, row=listed.get(episode))
+        _record(location, meta, index=first_index + i, episode=episode, row=listed.get(episode), cameras=cameras)
         for i, episode in enumerate(episodes)
     ]
     notes = []
@@ -121,7 +122,9 @@ def _list_of(meta: Meta) -> str:
     return "meta/episodes" if meta.has_shared_files else "episodes.jsonl"
 
 
-def _record(location: Location, meta: Meta, *, index: int, episode: int, row: Mapping[str, Any] | None) -> Record:
+def _record(
+    location: Location, meta: Meta, *, index: int, episode: int, row: Mapping[str, Any] | None, cameras: int
+) -> Record:
     data = meta.data_file(episode, row)
     told = {key: value for key, value in (row or {}).items() if isinstance(value, str | int | float) or key == "tasks"}
     length = told["length"] if isinstance(told.get("length"), int) else None
@@ -137,7 +140,6 @@ def _record(location: Location, meta: Meta, *, index: int, episode: int, row: Ma
             message=f"episode {episode} is promised by info.json, but is not in {_list_of(meta)}: "
             f"list it there or fetch the file again: {location.file_uri(data)}",
         )
-    cameras = len(meta.cameras())
     return Record(
         index=index,
         files=(data, *(meta.video_file(episode, key, row=row) for key in meta.video_keys())),

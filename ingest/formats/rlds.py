@@ -93,6 +93,7 @@ def read(location: Location, record: Record) -> RawEpisode:
         digest=digest_bytes(payload),
         fields=numbers,
         pictures=pictures,
+        is_checked=True,
         absent=absent,
         task=instructions[0].text if instructions else None,
         instructions=instructions,
@@ -109,7 +110,7 @@ def _in(folder: str, file: str) -> str:
 
 
 def _version_folders(location: Location) -> list[str]:
-    parents = [str(PurePosixPath(file).parent) for file in location.files if _base(file) == "dataset_info.json"]
+    parents = [str(PurePosixPath(file).parent) for file in location.files if f"/{file}".endswith("/dataset_info.json")]
     folders = ["" if parent == "." else parent for parent in parents]
     return [folder for folder in folders if _in(folder, "features.json") in location.files]
 

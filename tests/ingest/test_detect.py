@@ -1,7 +1,11 @@
 """Which format a location is of, and which robot."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
+from ingest import detect as detecting
 from ingest.detect import FORMATS, detect, find_embodiment, format_named
 from ingest.draft import draft
 from ingest.location import Location
@@ -103,3 +107,96 @@ def test_a_drafted_table_is_found_by_its_path(tmp_path):
     table.write_text(draft(discovery))
 
     assert find_embodiment(discovery, str(table)).name == "hexapod"
+
+
+# ── formats of other packages ──────────────────────────────────────────────────────────────────────────────────────
+
+NOTES_FORMAT = """
+from ingest.record import Discovery
+NAME, VERSION = {name!r}, 1
+def discover(location):
+    if not any(file.endswith(".notes") for file in location.files):
+        return None
+    return Discovery(format=NAME, name="notes", robot=None, rate_hz=1.0, records=(), fields=(), cameras=())
+def read(location, record):
+    raise NotImplementedError
+"""
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Put a package with an entry point on the path, as an installed one is."""
+
+    def put(package, *, name, text):
+        site = tmp_path / "site"
+        info = site / f"{package}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[robomix.formats]\n{name} = {package}\n")
+        (site / f"{package}.py").write_text(text)
+        monkeypatch.syspath_prepend(site)
+        _forget()
+
+    yield put
+    monkeypatch.undo()
+    _forget()
+
+
+def _forget():
+    detecting._entry_points.cache_clear()
+    detecting._loaded.cache_clear()
+
+
+def test_a_format_of_another_package_is_tried_after_the_built_in_ones(tmp_path, install):
+    install("my_notes_a", name="notes", text=NOTES_FORMAT.format(name="notes"))
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "a.notes").touch()
+    both = write_aloha(tmp_path / "both" / "episode_0.hdf5").parent
+    (both / "a.notes").touch()
+
+    assert detect(Location.of(str(tmp_path / "logs")), None)[1].format == "notes"
+    assert detect(Location.of(str(both)), None)[1].format == "aloha"
+    assert format_named("notes").VERSION == 1
+
+
+@pytest.mark.parametrize("others", ["rlds", "notes"])
+def test_formats_that_claim_one_name_are_refused(tmp_path, install, others):
+    install("my_notes_b", name="notes", text=NOTES_FORMAT.format(name="notes"))
+    install("my_notes_c", name=others, text=NOTES_FORMAT.format(name=others))
+    location = Location.of(str(write_aloha(tmp_path / "logs" / "episode_0.hdf5").parent))
+
+    with pytest.raises(ConfigError, match=rf"the entry point '{others}' \(my_notes_c\) has the name of a format of"):
+        detect(location, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import not_there", "cannot be imported from my_notes_d .ModuleNotFoundError"),
+        ("NAME = 'notes'", "it lacks VERSION, discover, read"),
+        (NOTES_FORMAT.format(name="other"), "its NAME is 'other'"),
+    ],
+)
+def test_what_is_no_format_is_refused_by_name(tmp_path, install, text, said, monkeypatch):
+    install("my_notes_d", name="notes", text=text)
+    monkeypatch.delitem(sys.modules, "my_notes_d", raising=False)
+
+    with pytest.raises(ConfigError, match=said):
+        format_named("notes")
+
+
+def test_the_format_of_the_docs_reads_a_log(tmp_path, install, monkeypatch):
+    text = (Path(__file__).parents[2] / "docs/formats.md").read_text()
+    code = text.split("```python\n")[1].split("```")[0]
+    install("my_csv_arm", name="csv_arm", text=code)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "a.arm.csv").write_text("angles,commands\n" + "1,2,3,4,5,6,7,8,9,10,11,12,13,14\n" * 3)
+    location = Location.of(str(tmp_path / "logs"))
+
+    found, discovery = detect(location, None)
+    raw = found.read(location, discovery.records[0])
+
+    assert len(code.splitlines()) <= 40
+    assert discovery.format == "csv_arm"
+    assert raw.fields["angles"].tolist() == [[1, 2, 3, 4, 5, 6, 7]] * 3
+    assert raw.fields["command"][0, 0] == 8

@@ -19,7 +19,7 @@ from ingest.standardize import standardize
 from schema.embodiment import Embodiment, parse_embodiment
 from schema.episode import Episode
 from schema.errors import EpisodeError
-from schema.picture import ImageSettings, encode_jpeg
+from schema.picture import ImageSettings, encode_jpeg, store
 from tests.ingest.ros_writers import (
     JOINTS,
     SHUFFLED,

@@ -324,6 +324,47 @@ def test_a_broken_picture_names_camera_and_number():
     assert caught.value.reason == "bad_jpeg"
 
 
+def noisy_jpeg(number):
+    """A JPEG that is far from one colour."""
+    return encode_jpeg(np.random.default_rng(number).integers(0, 255, (96, 128, 3)).astype(np.uint8))
+
+
+def unlooked_at(jpeg):
+    """The same JPEG with its picture data destroyed: header and end are whole."""
+    return jpeg[:700] + b"\xff\x00" * ((len(jpeg) - 702) // 2) + b"\xff\xd9"
+
+
+def test_jpegs_under_the_logs_checksum_are_decoded_now_and_then_only():
+    jpegs = [noisy_jpeg(0), *(unlooked_at(noisy_jpeg(step)) for step in range(1, T))]
+
+    checked = take(raw_episode(pictures={BASE: jpegs, WRIST: jpegs}, is_checked=True))
+    with pytest.raises(EpisodeError) as caught:
+        take(raw_episode(pictures={BASE: jpegs, WRIST: jpegs}))
+
+    assert [item.jpeg for item in checked.cameras["base"]] == jpegs
+    assert caught.value.reason == "bad_jpeg"
+
+
+@pytest.mark.parametrize("broken", [noisy_jpeg(1)[:-2], noisy_jpeg(1)[:2000], b"\xff\xd8\xff\xd9"])
+def test_a_jpeg_that_does_not_begin_and_end_well_is_refused_under_any_checksum(broken):
+    jpegs = [noisy_jpeg(0), broken, *[noisy_jpeg(2)] * (T - 2)]
+
+    with pytest.raises(EpisodeError) as caught:
+        take(raw_episode(pictures={BASE: jpegs, WRIST: jpegs}, is_checked=True))
+
+    assert caught.value.reason == "bad_jpeg"
+
+
+def test_black_jpegs_are_seen_under_any_checksum():
+    black = encode_jpeg(np.zeros((96, 128, 3), np.uint8))
+    some = [noisy_jpeg(0), *[black] * (T - 2), noisy_jpeg(1)]
+
+    episode = take(raw_episode(pictures={BASE: some, WRIST: [black] * T}, is_checked=True))
+
+    assert episode.absent_cameras == {"left_wrist": "black_camera"}
+    assert any(f"is black in {T - 2} of {T} frames" in note for note in episode.provenance.notes)
+
+
 def test_large_pictures_are_scaled_and_small_jpegs_pass_byte_for_byte():
     small = [encode_jpeg(picture(step)) for step in range(T)]
     large = [picture(step, size=(96, 128)) for step in range(T)]
