@@ -57,6 +57,9 @@ def ingest_(
     embodiment: Annotated[str | None, typer.Option(help="Embodiment by name, or a TOML file of your own.")] = None,
     format_: Annotated[str | None, typer.Option("--format", help="Log format, if it is not to be detected.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take the first so many episodes only.")] = None,
+    accept: Annotated[
+        list[str] | None, typer.Option(help="Take the source although this convention check contradicts; may repeat.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
     json_: JsonOption = False,
 ) -> None:
@@ -64,7 +67,9 @@ def ingest_(
     from ingest.job import Request, ingest
     from ingest.report import dry_run_report, report_lines
 
-    request = Request(uri=uri, source=source, embodiment=embodiment, format=format_, limit=limit)
+    request = Request(
+        uri=uri, source=source, embodiment=embodiment, format=format_, limit=limit, accept=tuple(accept or ())
+    )
     if dry_run:
         for line in dry_run_report(request, lake_uri=lake or None):
             out.print(line, markup=False)

@@ -53,7 +53,7 @@ class Job:
 
 
 @dataclass(kw_only=True, slots=True)
-class _Progress:
+class Progress:
     """Which stage of which record a worker is at, to say so when it fails."""
 
     stage: Stage = "discover"
@@ -69,9 +69,9 @@ def run_bundle(job: Job, bundle: PlannedBundle) -> Bundle:
     duplicates: list[str] = []
     with _spool() as folder, ShardWriter(folder) as writer:
         for record, key in zip(bundle.records, bundle.source_keys, strict=True):
-            progress = _Progress()
+            progress = Progress()
             try:
-                episode = _take(job, record, progress)
+                episode = take(job, record, progress)
                 if episode.episode_id in known:
                     duplicates.append(key)
                     continue
@@ -100,7 +100,8 @@ def run_bundle(job: Job, bundle: PlannedBundle) -> Bundle:
     )
 
 
-def _take(job: Job, record: Record, progress: _Progress) -> Episode:
+def take(job: Job, record: Record, progress: Progress) -> Episode:
+    """One record as an Episode; an error with its reason where it cannot be one, with the stage in `progress`."""
     if record.problem is not None:
         raise EpisodeError(record.problem.reason, record.problem.message)
     progress.stage = "read"

@@ -13,6 +13,8 @@ import polars as pl
 import ray
 
 from ingest.bundle import Job, run_bundle, sweep_spools
+from ingest.conventions.probe import probe
+from ingest.conventions.verdict import check_accepted, hold_to_table, oddities
 from ingest.detect import detect, find_embodiment, format_named
 from ingest.location import Location
 from ingest.plan import Plan, PlannedBundle, conversion_of, make_plan, source_key
@@ -47,6 +49,8 @@ class Request:
     format: str | None = None
     limit: int | None = None
     """Take the first so many records only."""
+    accept: tuple[str, ...] = ()
+    """Checks of `ingest.conventions` whose contradictions do not stop the source."""
     settings: ImageSettings = field(default_factory=ImageSettings)
 
 
@@ -93,6 +97,7 @@ def discover(request: Request) -> tuple[Location, Discovery]:
 
 def prepare(request: Request) -> Prepared:
     """Everything that can be known before anything is written; every mistake of the request is found here."""
+    check_accepted(request.accept)
     location, discovery = discover(request)
     embodiment = find_embodiment(discovery, request.embodiment)
     for expression in embodiment.sources[discovery.format].signals.values():
@@ -130,11 +135,11 @@ def ingest(request: Request, *, lake_uri: str, progress: Progress | None = None)
         ingest_run=plan.plan_id,
         licence=prepared.discovery.licence,
     )
-    fresh = _run(lake, job, plan, progress=progress or (lambda *_: None))
+    fresh = _run(lake, job, plan, accept=request.accept, progress=progress or (lambda *_: None))
     return _account(lake, prepared, ingest_run=plan.plan_id, fresh=fresh)
 
 
-def _run(lake: Lake, job: Job, plan: Plan, *, progress: Progress) -> dict[str, Outcome]:
+def _run(lake: Lake, job: Job, plan: Plan, *, accept: tuple[str, ...], progress: Progress) -> dict[str, Outcome]:
     """Do what is not done yet; what became of the records that this run touched, by source_key."""
     done = done_bundles(lake, [bundle.bundle_id for bundle in plan.bundles])
     todo = [bundle for bundle in plan.bundles if bundle.bundle_id not in done]
@@ -146,9 +151,10 @@ def _run(lake: Lake, job: Job, plan: Plan, *, progress: Progress) -> dict[str, O
         return outcomes
     sweep_spools()
     start_ray()
+    hold_to_table(lake, job, plan, accept=accept, run=lambda probed: _finished(probe, job, probed))
     group: list[Bundle] = []
     since = time.monotonic()
-    for wave in _finished(job, todo):
+    for wave in _finished(run_bundle, job, todo):
         group += [bundle for _, bundle in wave]
         finished += sum(len(planned.records) for planned, _ in wave)
         progress(finished, total)
@@ -161,9 +167,11 @@ def _run(lake: Lake, job: Job, plan: Plan, *, progress: Progress) -> dict[str, O
     return outcomes
 
 
-def _finished(job: Job, todo: list[PlannedBundle]) -> Iterator[list[tuple[PlannedBundle, Bundle]]]:
+def _finished(
+    run: Callable[[Job, PlannedBundle], Bundle], job: Job, todo: list[PlannedBundle]
+) -> Iterator[list[tuple[PlannedBundle, Bundle]]]:
     """Run bundles as tasks, a bounded number at once; about every second, or sooner, the rows of those that ended."""
-    task = ray.remote(run_bundle).options(num_cpus=1, max_retries=_RETRIES, name=f"ingest {job.source}")
+    task = ray.remote(run).options(num_cpus=1, max_retries=_RETRIES, name=f"ingest {job.source}")
     shared = ray.put(job)
     in_flight = max(2, num_cpus() * _IN_FLIGHT_PER_CPU)
     waiting = iter(todo)
@@ -229,7 +237,7 @@ def _account(lake: Lake, prepared: Prepared, *, ingest_run: str, fresh: dict[str
         outcomes=tally(outcomes.values()),
         frames=int(frames.collect().item() or 0),
         quarantine={reason: by_reason.count(reason) for reason in sorted(set(by_reason))},
-        notes=prepared.discovery.notes,
+        notes=(*prepared.discovery.notes, *oddities(lake, ingest_run)),
     )
     assert report.discovered == sum(report.outcomes.values()), "two records share a source_key"
     return report

@@ -15,7 +15,7 @@ VERBS = {
     "dash": ["--no-browser", "--port", "lake"],
     "demo": ["--episodes", "--out", "--steps", "logs"],
     "fleet record": ["--episodes", "--image-size", "--out", "--seed", "robot"],
-    "ingest": ["--dry-run", "--embodiment", "--format", "--json", "--lake", "--limit", "--source", "uri"],
+    "ingest": ["--accept", "--dry-run", "--embodiment", "--format", "--json", "--lake", "--limit", "--source", "uri"],
     "lake gc": ["--dry-run", "--older-than-hours", "lake"],
     "lake info": ["--json", "lake"],
     "lake verify": ["--json", "lake"],

@@ -1,0 +1,94 @@
+"""What the checks look at: a standardized episode, its pictures as thumbnails, and how fast both move.
+
+Thumbnails are enough for motion and darkness.
+"""
+# Legend: T frames, D a signal's width.
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+
+from schema.embodiment import Signal
+from schema.episode import Episode, Picture
+
+Floats = NDArray[np.float64]
+
+_SIDE = 32
+_METRES_AS_RADIANS = 3.0
+"""A metre of the tool moves a picture about as much as so many radians of a joint, a third of a metre from it."""
+_MOVES = ("joint_position", "eef_position", "eef_rotation")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One episode as the checks see it."""
+
+    episode: Episode
+    thumbnails: Mapping[str, Floats]
+    """By camera, `[T, 32, 32]` of brightness, 0 to 255."""
+
+    @classmethod
+    def of(cls, episode: Episode) -> "Sample":
+        """The episode with its pictures decoded, small."""
+        cameras = episode.cameras.items()
+        small = {camera: np.stack([_thumbnail(picture) for picture in pictures]) for camera, pictures in cameras}
+        return cls(episode=episode, thumbnails=small)
+
+    def values(self, signal: Signal) -> Floats:
+        """A signal `[T, D]` as float64; KeyError where the episode lacks it."""
+        return self.episode.signals[signal.name].astype(np.float64)
+
+    def signals(self, role: str) -> list[Signal]:
+        """The table's signals of a role, "state" or "action", that the episode has."""
+        table = self.episode.embodiment.signals
+        return [s for s in table if s.name.startswith(f"{role}.") and s.name in self.episode.signals]
+
+    def moves(self, part: str | None = None) -> Floats:
+        """What every joint and tool of a part, or of the robot, does from each frame to the next: `[T - 1, D]`, rad."""
+        chosen = [s for s in self.signals("state") if s.quantity in _MOVES and part in {None, s.part}]
+        parts = [steps(self.values(s), s) * (_METRES_AS_RADIANS if s.units[0] == "m" else 1.0) for s in chosen]
+        return np.hstack([np.zeros((self.episode.num_frames - 1, 0)), *parts])
+
+    def speed(self, part: str | None = None) -> Floats:
+        """How fast a part, or the robot, moves from each frame to the next: `[T - 1]`, rad per frame, summed."""
+        speed_T: Floats = np.abs(self.moves(part)).sum(axis=1)
+        return speed_T
+
+    def speed_before(self, camera: str) -> Floats:
+        """The speed of what a camera sees move: its own arm for a wrist camera, else the whole robot."""
+        part = camera.removesuffix("_wrist")
+        moves = {signal.part for signal in self.signals("state") if signal.quantity in _MOVES}
+        return self.speed(part if camera.endswith("_wrist") and part in moves else None)
+
+    def motion(self, camera: str) -> Floats:
+        """How much a camera's picture changes from each frame to the next: `[T - 1]`, grey levels."""
+        motion_T: Floats = np.abs(np.diff(self.thumbnails[camera], axis=0)).mean(axis=(1, 2))
+        return motion_T
+
+
+def steps(values_TD: Floats, signal: Signal) -> Floats:
+    """Change from each frame to the next `[T - 1, D]`; angles the short way round, quaternions up to sign."""
+    change_TD: Floats = np.diff(values_TD, axis=0)
+    if signal.rotation in {"euler_xyz", "rotation_vector"}:
+        change_TD = (change_TD + np.pi) % (2 * np.pi) - np.pi
+    elif signal.rotation in {"quaternion_xyzw", "quaternion_wxyz"}:
+        is_flip_T = np.linalg.norm(change_TD, axis=1) > 1
+        change_TD[is_flip_T] = -(values_TD[1:] + values_TD[:-1])[is_flip_T]
+    return change_TD
+
+
+def correlation(one_T: Floats, other_T: Floats) -> float:
+    """Pearson's r; 0 where either stands still."""
+    if len(one_T) < 3 or np.ptp(one_T) < 1e-9 or np.ptp(other_T) < 1e-9:
+        return 0.0
+    return float(np.corrcoef(one_T, other_T)[0, 1])
+
+
+def _thumbnail(picture: Picture) -> Floats:
+    """A picture as 32 × 32 means of brightness."""
+    grey = simplejpeg.decode_jpeg(picture.jpeg, colorspace="GRAY")[..., 0]
+    return np.asarray(Image.fromarray(grey).resize((_SIDE, _SIDE), Image.Resampling.BOX), dtype=np.float64)
