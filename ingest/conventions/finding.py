@@ -42,7 +42,7 @@ class Finding:
 
 def lower_bound(count: int, total: int) -> float:
     """The share that `count` of `total` proves at 95 %: 0 for none, 3 of 3 → 0.53, 30 of 30 → 0.92."""
-    if total == 0:
+    if count == 0:
         return 0.0
     share, z2 = count / total, _Z**2
     middle = share + z2 / (2 * total)

@@ -18,6 +18,7 @@ from schema.episode import Episode, Picture
 Floats = NDArray[np.float64]
 
 _SIDE = 32
+_FEWEST = 6
 _METRES_AS_RADIANS = 3.0
 """A metre of the tool moves a picture about as much as so many radians of a joint, a third of a metre from it."""
 _MOVES = ("joint_position", "eef_position", "eef_rotation")
@@ -82,8 +83,8 @@ def steps(values_TD: Floats, signal: Signal) -> Floats:
 
 
 def correlation(one_T: Floats, other_T: Floats) -> float:
-    """Pearson's r; 0 where either stands still."""
-    if len(one_T) < 3 or np.ptp(one_T) < 1e-9 or np.ptp(other_T) < 1e-9:
+    """Pearson's r; 0 where either stands still, or too few frames would go together by chance."""
+    if len(one_T) < _FEWEST or np.ptp(one_T) < 1e-9 or np.ptp(other_T) < 1e-9:
         return 0.0
     return float(np.corrcoef(one_T, other_T)[0, 1])
 

@@ -32,7 +32,9 @@ def test_a_sound_log_raises_nothing(episodes, robot):
 
 @pytest.mark.parametrize("robot", _EPISODES)
 def test_the_signs_of_a_sound_log_are_seen_not_missed(episodes, robot):
-    agreed = {finding.check for finding in found_in(map(without_pictures, episodes(robot))) if finding.status == "agrees"}
+    agreed = {
+        finding.check for finding in found_in(map(without_pictures, episodes(robot))) if finding.status == "agrees"
+    }
 
     assert {"gripper_sign", "action_mode", "action_scale", "units", "gaps", "dead_dimension"} <= agreed
 
