@@ -1,4 +1,4 @@
-"""Everything odd in the real logs, each looked at and explained in docs/conventions.md; and what cannot be told there."""
+"""Everything odd in the real logs, looked at and explained in docs/conventions.md; and what cannot be told there."""
 
 import pytest
 
@@ -64,6 +64,7 @@ UNSURE = {
     },
     "gr1_sim_lerobot_v20": {
         ("rate", "clock"),
+        ("image_lag", "base"),
         ("action_mode", "action.left_finger_position"),
         *((check, signal) for check in ("action_mode", "action_scale") for signal in _GR1_STILL[4:]),
     },
