@@ -15,8 +15,8 @@ from schema.embodiment import Embodiment
 
 NAME = "image_lag"
 
-_LONGEST = 8
-"""Frames, both ways; less in short episodes."""
+_LONGEST_FRAMES, _LONGEST_S = 8, 0.3
+"""Lags are tried up to the longer of the two, both ways."""
 _SLOW_S = 1.0
 _MIN_FRAMES = 30
 """Moving pictures that an episode needs: fewer make any correlation."""
@@ -25,24 +25,27 @@ _SEEN = 0.3
 _GAIN = 0.05
 """How much higher than at no lag the peak must be; an episode prefers it from half of that on."""
 _FEW = 2
-"""Frames: a smaller lag is within what exposure and transport take."""
+"""Frames: a smaller lag is none."""
+_USUAL_S = 0.12
+"""What exposure and transport take: a shorter lag is noticed and contradicts nothing."""
 
 
 def gather(sample: Sample) -> Iterator[tuple[str, Sequence[float]]]:
     """Per camera: the correlation at each lag, positive where the picture comes late."""
-    window = max(3, round(_SLOW_S * sample.episode.embodiment.rate_hz))
+    rate_hz = sample.episode.embodiment.rate_hz
+    window, longest = max(3, round(_SLOW_S * rate_hz)), max(_LONGEST_FRAMES, round(_LONGEST_S * rate_hz))
     for camera in sample.thumbnails:
         if sample.episode.num_frames > _MIN_FRAMES:
             seen_T, moved_T = _quick(sample.motion(camera), window), _quick(sample.speed_before(camera), window)
-            yield camera, [_at(seen_T, moved_T, lag) for lag in range(-_LONGEST, _LONGEST + 1)]
+            yield camera, [_at(seen_T, moved_T, lag) for lag in range(-longest, longest + 1)]
 
 
 def judge(subject: str, measures_EK: Floats, embodiment: Embodiment) -> Finding:
     """The mean curve's peak, if the episodes stand behind it."""
-    mean_K = measures_EK.mean(axis=0)
+    mean_K, none = measures_EK.mean(axis=0), measures_EK.shape[1] // 2
     peak = int(np.argmax(mean_K))
-    lag, gain_E = peak - _LONGEST, measures_EK[:, peak] - measures_EK[:, _LONGEST]
-    is_off = abs(lag) >= _FEW and mean_K[peak] >= _SEEN and mean_K[peak] - mean_K[_LONGEST] >= _GAIN
+    lag, gain_E = peak - none, (measures_EK[:, peak] - measures_EK[:, none]).tolist()
+    is_off = abs(lag) >= _FEW and mean_K[peak] >= _SEEN and mean_K[peak] - mean_K[none] >= _GAIN
     if is_off:
         votes = [AGAINST if gain >= _GAIN / 2 else AGREES if gain <= -_GAIN / 2 else UNDECIDED for gain in gain_E]
     else:
@@ -55,14 +58,15 @@ def judge(subject: str, measures_EK: Floats, embodiment: Embodiment) -> Finding:
         measured=float(lag) if mean_K[peak] >= _SEEN else None,
         agrees=f"pictures and joints move together (correlation {mean_K[peak]:.2f})",
         contradicts=f"pictures come {abs(lag)} frames {late}, {abs(lag) / embodiment.rate_hz:.2g} s "
-        f"(correlation {mean_K[peak]:.2f}, without a lag {mean_K[_LONGEST]:.2f})",
+        f"(correlation {mean_K[peak]:.2f}, without a lag {mean_K[none]:.2f})",
         unsure=f"the picture's motion says too little (correlation {mean_K[peak]:.2f} at best)",
+        severity="contradicts" if abs(lag) / embodiment.rate_hz >= _USUAL_S else "noticed",
     )
 
 
 def _is_near_zero(curve_K: Floats) -> bool:
     """Whether an episode's own curve stands out, next to no lag."""
-    return float(curve_K.max()) >= _SEEN and abs(int(np.argmax(curve_K)) - _LONGEST) < _FEW
+    return float(curve_K.max()) >= _SEEN and abs(int(np.argmax(curve_K)) - len(curve_K) // 2) < _FEW
 
 
 def _quick(values_T: Floats, window: int) -> Floats:

@@ -29,8 +29,8 @@ class Sample:
     """One episode as the checks see it."""
 
     episode: Episode
-    thumbnails: Mapping[str, Floats]
-    """By camera, `[T, 32, 32]` of brightness, 0 to 255."""
+    thumbnails: Mapping[str, NDArray[np.uint8]]
+    """By camera, `[T, 32, 32]` of brightness."""
 
     @classmethod
     def of(cls, episode: Episode) -> "Sample":
@@ -67,7 +67,8 @@ class Sample:
 
     def motion(self, camera: str) -> Floats:
         """How much a camera's picture changes from each frame to the next: `[T - 1]`, grey levels."""
-        motion_T: Floats = np.abs(np.diff(self.thumbnails[camera], axis=0)).mean(axis=(1, 2))
+        thumbs = self.thumbnails[camera].astype(np.int16)
+        motion_T: Floats = np.abs(np.diff(thumbs, axis=0)).mean(axis=(1, 2))
         return motion_T
 
 
@@ -89,7 +90,7 @@ def correlation(one_T: Floats, other_T: Floats) -> float:
     return float(np.corrcoef(one_T, other_T)[0, 1])
 
 
-def _thumbnail(picture: Picture) -> Floats:
+def _thumbnail(picture: Picture) -> NDArray[np.uint8]:
     """A picture as 32 × 32 means of brightness."""
     grey = simplejpeg.decode_jpeg(picture.jpeg, colorspace="GRAY")[..., 0]
-    return np.asarray(Image.fromarray(grey).resize((_SIDE, _SIDE), Image.Resampling.BOX), dtype=np.float64)
+    return np.asarray(Image.fromarray(grey).resize((_SIDE, _SIDE), Image.Resampling.BOX))

@@ -118,6 +118,10 @@ def images_late(episode: Episode, frames: int = 3) -> Episode:
     return at(episode, every, pictures=np.clip(every - frames, 0, episode.num_frames - 1))
 
 
+def images_very_late(episode: Episode) -> Episode:
+    return images_late(episode, frames=10)
+
+
 def camera_clock_drifts(episode: Episode, frames: int = 10) -> Episode:
     """Pictures come later and later, `frames` at the end."""
     every = np.arange(episode.num_frames)

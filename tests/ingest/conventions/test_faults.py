@@ -86,20 +86,21 @@ def test_a_fault_of_the_numbers_is_found(episodes, fault, robot, status, check, 
 
 
 FAULTS_OF_PICTURES = [
-    (faults.arms_swapped, "bimanual_trossen", "arms", "wrist cameras"),
-    (faults.images_late, "ur5e", "image_lag", "base"),
-    (faults.images_late, "bimanual_trossen", "image_lag", "base"),
-    (faults.camera_clock_drifts, "bimanual_trossen", "image_lag", "base"),
-    (faults.base_frozen, "ur5e", "camera_frozen", "base"),
-    (faults.base_black, "ur5e", "camera_black", "base"),
+    (faults.arms_swapped, "bimanual_trossen", "contradicts", "arms", "wrist cameras"),
+    (faults.images_late, "ur5e", "contradicts", "image_lag", "base"),
+    (faults.images_late, "bimanual_trossen", "noticed", "image_lag", "base"),  # 3 frames are 0.06 s, as cameras take
+    (faults.images_very_late, "bimanual_trossen", "contradicts", "image_lag", "base"),
+    (faults.camera_clock_drifts, "bimanual_trossen", "noticed", "image_lag", "base"),
+    (faults.base_frozen, "ur5e", "contradicts", "camera_frozen", "base"),
+    (faults.base_black, "ur5e", "contradicts", "camera_black", "base"),
 ]
 
 
-@pytest.mark.parametrize(("fault", "robot", "check", "subject"), FAULTS_OF_PICTURES)
-def test_a_fault_of_the_pictures_is_found(episodes, fault, robot, check, subject):
+@pytest.mark.parametrize(("fault", "robot", "status", "check", "subject"), FAULTS_OF_PICTURES)
+def test_a_fault_of_the_pictures_is_found(episodes, fault, robot, status, check, subject):
     findings = found_in(fault(episode) for episode in episodes(robot))
 
-    assert ("contradicts", check, subject) in odd(findings)
+    assert (status, check, subject) in odd(findings)
 
 
 @pytest.mark.parametrize("frames", [2, 4])
