@@ -19,8 +19,8 @@ from schema.picture import ImageSettings
 
 PROBE_EPISODES = 32
 """The most that are read; all of a smaller source."""
-_PICTURES = ImageSettings(size=112, quality=100)
-"""Enough to see motion by, and soon encoded; at 100 a JPEG keeps small changes."""
+_PICTURES = ImageSettings(quality=100)
+"""At 100 a JPEG keeps small changes; one of the source that fits passes as it is, without another encoding."""
 
 
 def probes(plan: Plan) -> list[PlannedBundle]:
@@ -42,6 +42,9 @@ def probe(job: Job, bundle: PlannedBundle) -> Bundle:
             episode = take(replace(job, settings=_PICTURES), record, Progress())
         except (RobomixError, OSError, ValueError, ArithmeticError, EOFError):
             continue
+        except Exception as error:
+            error.add_note(f"while probing record {record.index} ({record.files[0]})")
+            raise
         said.append({"measures": gather(Sample.of(episode))})
     return Bundle(bundle_id=bundle.bundle_id, episodes=tuple(said))
 

@@ -1,4 +1,4 @@
-"""Sources as the convention check sees them: episodes of a log, standardized small, and what is found in them."""
+"""Sources as the convention check sees them: the episodes of a log, as a probe takes them, and what is found."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -13,7 +13,7 @@ from schema.episode import Episode
 from schema.errors import EpisodeError
 from schema.picture import ImageSettings
 
-SMALL = ImageSettings(size=112, quality=100)
+PICTURES = ImageSettings(quality=100)
 
 
 def episodes_of(folder: Path, *, embodiment: str | None = None) -> list[Episode]:
@@ -26,7 +26,7 @@ def episodes_of(folder: Path, *, embodiment: str | None = None) -> list[Episode]
         format=prepared.discovery.format,
         embodiment=prepared.embodiment,
         conversion="",
-        settings=SMALL,
+        settings=PICTURES,
         ingest_run="",
     )
     found = []
