@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ingest.conventions.sample import Floats, Sample, correlation, steps
+from ingest.conventions.sample import Floats, Sample, correlations, steps
 from schema.embodiment import Embodiment, Quantity, Signal
 
 _REACHED: dict[Quantity, Quantity] = {
@@ -90,9 +90,7 @@ def compare(sample: Sample, action: Signal, state: Signal) -> Reach:
 
 def _best(action_TM: Floats, reached_TM: Floats, longest: int) -> tuple[float, int]:
     """Highest mean correlation over lags, reached after acted, and its lag in frames."""
-    every = [_mean_correlation(action_TM[: len(action_TM) - lag], reached_TM[lag:]) for lag in range(longest + 1)]
+    every = [
+        float(correlations(action_TM[: len(action_TM) - lag], reached_TM[lag:]).mean()) for lag in range(longest + 1)
+    ]
     return max(every), int(np.argmax(every))
-
-
-def _mean_correlation(one_TM: Floats, other_TM: Floats) -> float:
-    return float(np.mean([correlation(one, other) for one, other in zip(one_TM.T, other_TM.T, strict=True)]))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ingest.conventions.finding import AGAINST, AGREES, UNDECIDED, Finding, counted
-from ingest.conventions.sample import Floats, Sample, correlation
+from ingest.conventions.sample import Floats, Sample, correlations
 from schema.embodiment import Embodiment, Signal
 
 NAME = "rotation_order"
@@ -115,8 +115,6 @@ def _best(told_T3: Floats, turn_T3: Floats, longest: int) -> float:
     moving = np.flatnonzero(np.ptp(turn_T3, axis=0) > _TURNED_RAD)
     if not moving.size:
         return 0.0
-    fits = []
-    for lag in range(longest + 1):
-        pairs = [(told_T3[: len(told_T3) - lag, axis], turn_T3[lag:, axis]) for axis in moving]
-        fits.append(float(np.mean([correlation(one, other) for one, other in pairs])))
-    return max(fits)
+    told_TM, turn_TM = told_T3[:, moving], turn_T3[:, moving]
+    lags = range(longest + 1)
+    return max(float(correlations(told_TM[: len(told_TM) - lag], turn_TM[lag:]).mean()) for lag in lags)

@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 
 _SIDE = 32
 _FEWEST = 6
+_STILL = 1e-9
 _METRES_AS_RADIANS = 3.0
 """A metre of the tool moves a picture about as much as so many radians of a joint, a third of a metre from it."""
 _MOVES = ("joint_position", "eef_position", "eef_rotation")
@@ -83,11 +84,20 @@ def steps(values_TD: Floats, signal: Signal) -> Floats:
     return change_TD
 
 
+def correlations(one_TD: Floats, other_TD: Floats) -> Floats:
+    """Pearson's r per dimension `[D]`; 0 where either stands still, or too few frames would go together by chance."""
+    if len(one_TD) < _FEWEST:
+        return np.zeros(one_TD.shape[1])
+    is_still_D = (np.ptp(one_TD, axis=0) < _STILL) | (np.ptp(other_TD, axis=0) < _STILL)
+    one_TD, other_TD = one_TD - one_TD.mean(axis=0), other_TD - other_TD.mean(axis=0)
+    spread_D = np.sqrt((one_TD**2).sum(axis=0) * (other_TD**2).sum(axis=0))
+    together_D: Floats = (one_TD * other_TD).sum(axis=0) / np.where(is_still_D, 1.0, spread_D)
+    return np.where(is_still_D, 0.0, together_D)
+
+
 def correlation(one_T: Floats, other_T: Floats) -> float:
-    """Pearson's r; 0 where either stands still, or too few frames would go together by chance."""
-    if len(one_T) < _FEWEST or np.ptp(one_T) < 1e-9 or np.ptp(other_T) < 1e-9:
-        return 0.0
-    return float(np.corrcoef(one_T, other_T)[0, 1])
+    """The same for a single dimension."""
+    return float(correlations(one_T[:, None], other_T[:, None])[0])
 
 
 def _thumbnail(picture: Picture) -> NDArray[np.uint8]:

@@ -9,6 +9,8 @@ from fleet.record import record
 from tests.ingest.conventions import mutations as faults
 from tests.ingest.conventions.logs import episodes_of, found_in, odd, without_pictures
 
+pytestmark = pytest.mark.slow
+
 ARM = "joint_position"
 _EPISODES = {"ur5e": 4, "bimanual_trossen": 6}
 

@@ -64,7 +64,6 @@ UNSURE = {
     },
     "gr1_sim_lerobot_v20": {
         ("rate", "clock"),
-        ("image_lag", "base"),
         ("action_mode", "action.left_finger_position"),
         *((check, signal) for check in ("action_mode", "action_scale") for signal in _GR1_STILL[4:]),
     },
