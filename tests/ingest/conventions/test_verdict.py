@@ -9,6 +9,7 @@ import pytest
 
 from ingest import job as jobs
 from ingest.conventions import probe as probing
+from ingest.conventions import verdict
 from ingest.conventions.probe import PROBE_EPISODES, probes
 from ingest.conventions.verdict import ConventionError, findings_of
 from ingest.job import Request, ingest
@@ -105,6 +106,31 @@ def test_what_was_stopped_goes_on_when_it_is_accepted_later_without_reading_agai
     assert len(findings_of(lake, report.ingest_run)) == len(
         {(f.check, f.subject) for f in findings_of(lake, report.ingest_run)}
     )
+
+
+class Killed(BaseException):
+    """The driver's death, as far as one process can play it."""
+
+
+def kill(*_, **__):
+    raise Killed
+
+
+@pytest.mark.parametrize(("dies_in", "reads"), [("judge", 8), ("_keep", 8), ("_report", 4)])
+def test_a_driver_that_dies_around_the_verdict_comes_to_the_same_one(in_wrong_units, monkeypatch, dies_in, reads):
+    with monkeypatch.context() as patch:
+        patch.setattr(verdict, dies_in, kill)
+        with pytest.raises(Killed):
+            ingest(in_wrong_units.request, lake_uri=in_wrong_units.lake)
+
+    with pytest.raises(ConventionError, match="--accept units"):
+        ingest(in_wrong_units.request, lake_uri=in_wrong_units.lake)
+
+    lake = Lake.open(in_wrong_units.lake)
+    rows = lake.scan("findings").select("check", "subject").collect()
+    assert rows.n_unique() == rows.height
+    assert lake.scan("episodes").collect().is_empty()
+    assert len(in_wrong_units.takes) == reads
 
 
 def test_a_word_that_names_no_check_is_refused_before_anything_is_read(source):
