@@ -60,6 +60,9 @@ def ingest_(
     retry: Annotated[
         str | None, typer.Option(help="Take only what is in quarantine for this reason, such as decode_error.")
     ] = None,
+    accept: Annotated[
+        list[str] | None, typer.Option(help="Take the source although this convention check contradicts; may repeat.")
+    ] = None,
     ray_address: Annotated[
         str | None, typer.Option(envvar="RAY_ADDRESS", help="A running Ray cluster, such as 10.0.0.1:6379.")
     ] = None,
@@ -70,7 +73,10 @@ def ingest_(
     from ingest.job import Request, ingest
     from ingest.report import dry_run_report, report_lines
 
-    request = Request(uri=uri, source=source, embodiment=embodiment, format=format_, limit=limit, retry=retry)
+    words = tuple(accept or ())
+    request = Request(
+        uri=uri, source=source, embodiment=embodiment, format=format_, limit=limit, retry=retry, accept=words
+    )
     if dry_run:
         for line in dry_run_report(request, lake_uri=lake or None):
             out.print(line, markup=False)

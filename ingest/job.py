@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from ingest.bundle import Job, run_bundle
+from ingest.conventions.probe import probe
+from ingest.conventions.verdict import check_accepted, hold_to_table, oddities
 from ingest.detect import detect, find_embodiment, format_named
 from ingest.location import Location
 from ingest.plan import Plan, conversion_of, make_plan
@@ -46,6 +48,8 @@ class Request:
     """Take the first so many records only."""
     retry: str | None = None
     """Take nothing but the records that are in quarantine for this reason."""
+    accept: tuple[str, ...] = ()
+    """Checks of `ingest.conventions` whose contradictions do not stop the source."""
     settings: ImageSettings = field(default_factory=ImageSettings)
 
 
@@ -92,6 +96,7 @@ def discover(request: Request) -> tuple[Location, Discovery]:
 
 def prepare(request: Request) -> Prepared:
     """Everything that can be known before anything is written; every mistake of the request is found here."""
+    check_accepted(request.accept)
     location, discovery = discover(request)
     embodiment = find_embodiment(discovery, request.embodiment)
     for expression in embodiment.sources[discovery.format].signals.values():
@@ -139,11 +144,13 @@ def ingest(
         ingest_run=plan.plan_id,
         licence=prepared.discovery.licence,
     )
-    fresh = _run(lake, job, plan, progress=progress or (lambda *_: None), ray_address=ray_address)
+    fresh = _run(lake, job, plan, request=request, progress=progress or (lambda *_: None), ray_address=ray_address)
     return _account(lake, prepared, plan, fresh=fresh)
 
 
-def _run(lake: Lake, job: Job, plan: Plan, *, progress: Progress, ray_address: str | None) -> dict[str, Outcome]:
+def _run(
+    lake: Lake, job: Job, plan: Plan, *, request: Request, progress: Progress, ray_address: str | None
+) -> dict[str, Outcome]:
     """Do what is not done yet; what became of the records that this run touched, by source_key."""
     done = done_bundles(lake, [bundle.bundle_id for bundle in plan.bundles])
     todo = [bundle for bundle in plan.bundles if bundle.bundle_id not in done]
@@ -154,6 +161,7 @@ def _run(lake: Lake, job: Job, plan: Plan, *, progress: Progress, ray_address: s
     if not todo:
         return outcomes
     start_ray(ray_address)
+    hold_to_table(lake, job, plan, accept=request.accept, run=lambda probed: run_all(probe, job, probed))
     group: list[Bundle] = []
     since = time.monotonic()
     for wave in run_all(run_bundle, job, todo):
@@ -190,7 +198,7 @@ def _account(lake: Lake, prepared: Prepared, plan: Plan, *, fresh: dict[str, Out
         outcomes=tally(outcomes.values()),
         frames=int(frames.collect().item() or 0),
         quarantine={reason: by_reason.count(reason) for reason in sorted(set(by_reason))},
-        notes=(*prepared.discovery.notes, *_left_alone(prepared, plan)),
+        notes=(*prepared.discovery.notes, *_left_alone(prepared, plan), *oddities(lake, plan.plan_id)),
     )
     assert report.discovered == sum(report.outcomes.values()), "two records share a source_key"
     return report

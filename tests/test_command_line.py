@@ -16,6 +16,7 @@ VERBS = {
     "demo": ["--episodes", "--out", "--steps", "logs"],
     "fleet record": ["--episodes", "--fault", "--format", "--image-size", "--out", "--seed", "robot"],
     "ingest": [
+        "--accept",
         "--dry-run",
         "--embodiment",
         "--format",
