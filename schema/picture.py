@@ -54,8 +54,8 @@ def check_size(height: int, width: int) -> None:
 
 def decode_jpeg(jpeg: bytes | memoryview) -> Pixels:
     """All pixels; EpisodeError "bad_jpeg" where they cannot be decoded to the end, "absurd_size" where too many."""
-    check_size(*jpeg_size(jpeg))
     try:
+        check_size(*simplejpeg.decode_jpeg_header(jpeg)[:2])
         pixels: Pixels = simplejpeg.decode_jpeg(jpeg, colorspace="RGB")
     except ValueError as error:
         raise EpisodeError("bad_jpeg", f"a JPEG of {len(jpeg)} bytes cannot be decoded: {error}") from error

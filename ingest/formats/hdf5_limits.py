@@ -46,7 +46,7 @@ def is_numeric(dataset: h5py.Dataset, rows: int) -> bool:
 def is_picture(dataset: h5py.Dataset) -> bool:
     """Whether it is a stream of raw RGB pictures, uint8 `[T, H, W, 3]`."""
     shape: tuple[int, ...] = dataset.shape or ()
-    return dataset.dtype == "uint8" and len(shape) == 4 and shape[3] == 3
+    return dataset.dtype == "uint8" and len(shape) == 4 and shape[-1] == 3
 
 
 def read_numbers(datasets: Mapping[str, h5py.Dataset], *, file: str) -> dict[str, Numbers]:
