@@ -246,7 +246,7 @@ MOBILE_TROSSEN = Robot(
         for side, sign in (("left", 1), ("right", -1))
     ),
     cameras=(
-        Camera(name="base", position=(-0.62, 0.0, 0.74), target=(0.06, 0.0, 0.04), up=(0, 0, 1), fov_deg=52.0),
+        Camera(name="base", position=(-0.25, 0.0, 1.0), target=(0.02, 0.0, 0.0), up=(0, 0, 1), fov_deg=50.0),
         _wrist_camera("left", back=0.11, above=0.1),
         _wrist_camera("right", back=0.11, above=0.1),
     ),
@@ -283,7 +283,7 @@ MOBILE_FIBOCOM = Robot(
         for side, sign in (("left", 1), ("right", -1))
     ),
     cameras=(
-        Camera(name="base", position=(-0.58, 0.0, 0.76), target=(0.04, 0.0, 0.04), up=(0, 0, 1), fov_deg=52.0),
+        Camera(name="base", position=(-0.25, 0.0, 1.0), target=(0.02, 0.0, 0.0), up=(0, 0, 1), fov_deg=50.0),
         _wrist_camera("left", back=0.1, above=0.09),
         _wrist_camera("right", back=0.1, above=0.09),
     ),
