@@ -22,6 +22,7 @@ from fleet.record import record
 from fleet.recording import EPOCH_S
 from fleet.robots import FRANKA, ROBOTS, WIDOWX
 from ingest import job as jobs
+from ingest import tasks
 from ingest.formats.tf_example import parse_example, values_of
 from ingest.job import Request, ingest
 from schema.lake import Lake
@@ -290,9 +291,9 @@ def test_a_widowx_log_is_ingested_from_rlds(logs, tmp_path, monkeypatch, episode
 
 def _ingested(folder, tmp_path, monkeypatch):
     """The rows of the lake's episodes, and the frames of its first shard."""
-    monkeypatch.setattr(jobs, "ray", inline_ray())
-    monkeypatch.setattr(jobs, "start_ray", lambda: None)
-    monkeypatch.setattr(jobs, "num_cpus", lambda: 1)
+    monkeypatch.setattr(tasks, "ray", inline_ray())
+    monkeypatch.setattr(jobs, "start_ray", lambda *_: None)
+    monkeypatch.setattr(tasks, "num_cpus", lambda: 1)
     report = ingest(Request(uri=str(folder)), lake_uri=str(tmp_path / "lake"))
     assert report.outcomes["committed"] == report.discovered == 2
     lake = Lake.open(str(tmp_path / "lake"))

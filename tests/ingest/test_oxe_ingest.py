@@ -4,22 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from ingest import job as jobs
 from ingest.job import Request, ingest
 from ingest.oxe.table import entries
 from ingest.report import dry_run_report
 from schema.lake import Lake
 from schema.verify import verify
-from tests.ingest.inline_ray import inline_ray
 from tests.ingest.oxe_writer import cameras_of, fields_of, write_dataset
 
-
-@pytest.fixture(autouse=True)
-def alone(monkeypatch):
-    """The driver does the work itself."""
-    monkeypatch.setattr(jobs, "ray", inline_ray())
-    monkeypatch.setattr(jobs, "start_ray", lambda: None)
-    monkeypatch.setattr(jobs, "num_cpus", lambda: 1)
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def dataset(folder: Path, name: str, **options) -> str:

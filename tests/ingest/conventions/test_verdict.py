@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
-from ingest import job as jobs
 from ingest.conventions import probe as probing
 from ingest.conventions import verdict
 from ingest.conventions.probe import PROBE_EPISODES, probes
@@ -19,15 +18,11 @@ from schema.errors import ConfigError
 from schema.lake import Lake
 from tests.ingest.conventions.mutations import in_degrees
 from tests.ingest.driving import aloha_source
-from tests.ingest.inline_ray import inline_ray
 
 
 @pytest.fixture
-def source(tmp_path, monkeypatch):
+def source(tmp_path, alone):
     """Four tiny logs, to be ingested without Ray; `takes` counts how often one was read for the probe."""
-    monkeypatch.setattr(jobs, "ray", inline_ray())
-    monkeypatch.setattr(jobs, "start_ray", lambda: None)
-    monkeypatch.setattr(jobs, "num_cpus", lambda: 1)
     request = Request(uri=str(aloha_source(tmp_path / "logs", 4, steps=3)))
     return SimpleNamespace(request=request, lake=str(tmp_path / "lake"), takes=[])
 
@@ -35,14 +30,14 @@ def source(tmp_path, monkeypatch):
 @pytest.fixture
 def in_wrong_units(source, monkeypatch):
     """The same logs, whose joints turn out to be in degrees."""
-    sound = probing.take
+    sound = probing.convert
 
-    def faulty(job, record, progress):
+    def faulty(job, raw, record, *, see):
         source.takes.append(record.index)
-        episode = in_degrees(sound(job, record, progress))
+        episode = in_degrees(sound(job, raw, record, see=see))
         return replace(episode, signals={name: 100 * values for name, values in episode.signals.items()})
 
-    monkeypatch.setattr(probing, "take", faulty)
+    monkeypatch.setattr(probing, "convert", faulty)
     return source
 
 
