@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from ingest.bundle import Job, Progress, take
+from ingest.bundle import Job, convert, read
 from ingest.conventions.checks import gather, judge
 from ingest.conventions.finding import Finding
 from ingest.conventions.sample import Sample
 from ingest.job import Request, prepare
+from ingest.standard_pictures import see_nothing
 from schema.episode import Episode
 from schema.errors import EpisodeError
 from schema.picture import ImageSettings
@@ -32,7 +33,7 @@ def episodes_of(folder: Path, *, embodiment: str | None = None) -> list[Episode]
     found = []
     for record in prepared.discovery.records:
         try:
-            found.append(take(job, record, Progress()))
+            found.append(convert(job, read(job, record), record, see=see_nothing))
         except EpisodeError:
             continue
     return found
