@@ -59,7 +59,7 @@ class Plan:
     folder: Path
     logs: tuple[str, ...] = ()
     """Logs of one's own; none means the simulated fleet's."""
-    episodes: int = 60
+    episodes: int = 48
     """Of each simulated robot."""
     training_steps: int | None = None
     """None means as many as the config has."""

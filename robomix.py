@@ -360,7 +360,7 @@ def demo_(
         list[str] | None, typer.Argument(help="Logs of your own, instead of the simulated fleet's.")
     ] = None,
     folder: Annotated[Path, typer.Option("--out", help="Folder for everything the demo makes.")] = Path("out/demo"),
-    episodes: Annotated[int, typer.Option(min=6, help="Episodes of each simulated robot.")] = 60,
+    episodes: Annotated[int, typer.Option(min=6, help="Episodes of each simulated robot.")] = 48,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps, if not the config's.")] = None,
 ) -> None:
     """The whole product once over: logs, lake, lock, a tiny π0, its errors on what it never saw, a page to look at."""
