@@ -12,6 +12,9 @@ from ingest.location import Location
 from ingest.record import Discovery
 from schema.errors import ConfigError, SourceError
 from tests.ingest.raw_writers import write_bridge, write_droid, write_mobile_aloha, write_robomimic
+from tests.ingest.ros_writers import ur5e_log, write_mcap, write_rosbag1, write_rosbag2
+from tests.ingest.test_lerobot_v3 import write_lerobot_v3
+from tests.ingest.test_zarr_replay import write_zarr
 from tests.ingest.writers import write_aloha, write_lerobot, write_rlds
 
 
@@ -30,6 +33,11 @@ def discovery_of(**changes):
         (write_droid, "droid_raw"),
         (write_bridge, "bridge_raw"),
         (lambda folder: write_robomimic(folder / "demos.hdf5"), "robomimic"),
+        (write_lerobot_v3, "lerobot"),
+        (lambda folder: write_zarr(folder / "a.zarr"), "zarr_replay"),
+        (lambda folder: write_mcap(folder / "a.mcap", ur5e_log()), "mcap"),
+        (lambda folder: write_rosbag1(folder / "a.bag", ur5e_log()), "rosbag"),
+        (lambda folder: write_rosbag2(folder / "a", ur5e_log()), "rosbag"),
     ],
 )
 def test_each_format_is_recognised_and_no_other_claims_it(tmp_path, write, name):

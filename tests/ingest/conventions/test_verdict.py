@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import polars as pl
@@ -101,6 +102,17 @@ def test_what_was_stopped_goes_on_when_it_is_accepted_later_without_reading_agai
     assert len(findings_of(lake, report.ingest_run)) == len(
         {(f.check, f.subject) for f in findings_of(lake, report.ingest_run)}
     )
+
+
+def test_what_comes_out_of_quarantine_is_not_probed_again(source, monkeypatch):
+    (Path(source.request.uri) / "episode_3.hdf5").write_bytes(b"cut")
+    first = ingest(source.request, lake_uri=source.lake)
+    (reason,) = first.quarantine
+    monkeypatch.setattr(verdict, "probes", kill)
+
+    again = ingest(replace(source.request, retry=reason), lake_uri=source.lake)
+
+    assert (first.outcomes["committed"], again.discovered, again.quarantine) == (3, 1, {reason: 1})
 
 
 class Killed(BaseException):
