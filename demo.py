@@ -18,7 +18,7 @@ from typing import Any
 from curation.lock import Lock, register
 from curation.make_lock import make_lock
 from curation.select import open_recipe
-from fleet.record import ROBOTS, record
+from fleet.record import record
 from ingest.job import Report, Request, ingest
 from schema.lake import Lake
 from training import checkpoint
@@ -35,6 +35,8 @@ Bar = Callable[[str, str], AbstractContextManager[Callable[[int, int], None]]]
 
 IMAGE_SIZE = 64
 """What the tiny model takes; the fleet's cameras are set to it."""
+FLEET = ("bimanual_trossen", "ur5e")
+"""The simulated robots that it learns from."""
 _RECIPE = """\
 name: demo
 sources:
@@ -129,11 +131,11 @@ def _own(plan: Plan) -> dict[str, str]:
 def _fleet(plan: Plan, bar: Bar) -> dict[str, str]:
     """The logs of both simulated robots, recorded if they are not there."""
     logs = plan.folder / f"logs_{plan.episodes}"
-    missing = [robot for robot in ROBOTS if not (logs / robot).exists()]
+    missing = [robot for robot in FLEET if not (logs / robot).exists()]
     if missing:
         with bar("record " + " and ".join(missing), "episodes") as progress:
             _record(missing, logs, episodes=plan.episodes, progress=progress)
-    return {f"fleet_{robot}": str(logs / robot) for robot in ROBOTS}
+    return {f"fleet_{robot}": str(logs / robot) for robot in FLEET}
 
 
 def _record(robots: list[str], logs: Path, *, episodes: int, progress: Callable[[int, int], None]) -> None:

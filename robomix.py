@@ -57,6 +57,15 @@ def ingest_(
     embodiment: Annotated[str | None, typer.Option(help="Embodiment by name, or a TOML file of your own.")] = None,
     format_: Annotated[str | None, typer.Option("--format", help="Log format, if it is not to be detected.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take the first so many episodes only.")] = None,
+    retry: Annotated[
+        str | None, typer.Option(help="Take only what is in quarantine for this reason, such as decode_error.")
+    ] = None,
+    accept: Annotated[
+        list[str] | None, typer.Option(help="Take the source although this convention check contradicts; may repeat.")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(envvar="RAY_ADDRESS", help="A running Ray cluster, such as 10.0.0.1:6379.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
     json_: JsonOption = False,
 ) -> None:
@@ -64,7 +73,10 @@ def ingest_(
     from ingest.job import Request, ingest
     from ingest.report import dry_run_report, report_lines
 
-    request = Request(uri=uri, source=source, embodiment=embodiment, format=format_, limit=limit)
+    words = tuple(accept or ())
+    request = Request(
+        uri=uri, source=source, embodiment=embodiment, format=format_, limit=limit, retry=retry, accept=words
+    )
     if dry_run:
         for line in dry_run_report(request, lake_uri=lake or None):
             out.print(line, markup=False)
@@ -72,7 +84,7 @@ def ingest_(
     if not lake:
         raise typer.BadParameter("name the lake to take the logs into, or ask for a --dry-run", param_hint="--lake")
     with _progress("ingest", "episodes") as progress:
-        report = ingest(request, lake_uri=lake, progress=progress)
+        report = ingest(request, lake_uri=lake, progress=progress, ray_address=ray_address)
     for line in report_lines(report):
         (err if json_ else out).print(line, markup=False)
     if json_:
@@ -106,7 +118,7 @@ def lake_info(
 def lake_verify(
     lake: Annotated[str, typer.Argument(help="Folder or URI of the lake.")], json_: JsonOption = False
 ) -> None:
-    """Read everything again and compare: digests, offsets, counts, tar against Parquet."""
+    """Read everything again and compare: digests, offsets, counts, tar against Parquet, receipts."""
     from schema.lake import Lake
     from schema.verify import verify
 
@@ -120,10 +132,28 @@ def lake_verify(
         size = f"{found.size_bytes / 2**20:,.1f} MiB"
         out.print(
             f"{found.episodes:,} episodes, {found.frames:,} frames, {found.pictures:,} pictures in {found.shards:,} "
-            f"shards ({size}): {len(found.problems)} problems"
+            f"shards ({size}), {found.receipts:,} of them with receipts: {len(found.problems)} problems"
         )
     if found.problems:
         raise typer.Exit(EXIT_PROBLEM)
+
+
+@lake_app.command("trace")
+def lake_trace(
+    sample: Annotated[str, typer.Argument(help="A sample's name in its tar, or an episode id (its first frame).")],
+    lake: LakeOption,
+    out_: Annotated[Path | None, typer.Option("--out", help="A PNG of the log's frame beside the stored one.")] = None,
+) -> None:
+    """Where a sample came from: raw log, bytes, adapter, run, shard; and whether the log still gives it."""
+    from ingest.trace import trace
+    from schema.lake import Lake
+
+    found = trace(Lake.open(lake), sample)
+    for line in found.lines():
+        out.print(line, markup=False)
+    if out_ is not None:
+        found.save(out_)
+        out.print(str(out_), markup=False)
 
 
 @lake_app.command("gc")
@@ -153,6 +183,8 @@ def fleet_record(
     episodes: Annotated[int, typer.Option(min=1, help="How many episodes of each robot.")] = 10,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
     image_size: Annotated[int, typer.Option(min=16, max=1024, help="Pictures of so many pixels squared.")] = 224,
+    format_: Annotated[str | None, typer.Option("--format", help="One of the robot's log formats.")] = None,
+    fault: Annotated[str | None, typer.Option(help="Plant this fault in the log, without a word in it.")] = None,
 ) -> None:
     """Record simulated robots at work, each in its native log format."""
     from fleet.record import ROBOTS, record
@@ -160,7 +192,16 @@ def fleet_record(
     robots = ROBOTS if robot == "all" else (robot,)
     for name in robots:
         with _progress(f"record {name}", "episodes") as progress:
-            folder = record(name, out=out_, num_episodes=episodes, seed=seed, image_size=image_size, progress=progress)
+            folder = record(
+                name,
+                out=out_,
+                num_episodes=episodes,
+                seed=seed,
+                image_size=image_size,
+                log_format=format_,
+                fault=fault,
+                progress=progress,
+            )
         out.print(str(folder), markup=False)
 
 

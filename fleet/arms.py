@@ -1,7 +1,7 @@
 """Arm models: published kinematics, and the simple solids they are drawn as.
 
 A solid is fixed to a link and given in the base frame at the zero pose, so that link frames move it.
-Adding an arm means adding a table here; `robots.py` places arms on a table.
+Adding an arm means adding a table here or in `arm_tables.py`; `robots.py` places arms.
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ Point = tuple[float, float, float]
 Colour = tuple[int, int, int]
 
 _PI = float(np.pi)
-_STEEL: Colour = (196, 203, 212)
-_SLATE: Colour = (108, 120, 138)
-_GRAPHITE: Colour = (74, 76, 84)
-_SOOT: Colour = (48, 49, 56)
+STEEL: Colour = (196, 203, 212)
+SLATE: Colour = (108, 120, 138)
+GRAPHITE: Colour = (74, 76, 84)
+SOOT: Colour = (48, 49, 56)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class Arm:
     max_joint_speed_rad_s: float
 
 
-def _tool(position: Point, *, x: Point, z: Point) -> Floats:
+def tool_pose(position: Point, *, x: Point, z: Point) -> Floats:
     """A tool pose of its origin, x axis and approach direction z."""
     return pose(position, np.column_stack([x, np.cross(z, x), z]))
 
@@ -97,22 +97,18 @@ UR5E = Arm(
         finger_width_m=0.024,
         palm_length_m=0.09,
         palm_radius_m=0.036,
-        colour=_GRAPHITE,
-        finger_colour=_SOOT,
+        colour=GRAPHITE,
+        finger_colour=SOOT,
     ),
     capsules=(
-        Capsule(link=0, start=(0, 0, 0.0), end=(0, 0, 0.09), radius_m=0.075, colour=_SLATE),
-        Capsule(link=1, start=(0, 0, 0.1625), end=(0, -0.138, 0.1625), radius_m=0.06, colour=_SLATE),
-        Capsule(link=2, start=(0, -0.138, 0.1625), end=(-0.425, -0.138, 0.1625), radius_m=0.05, colour=_STEEL),
-        Capsule(link=2, start=(-0.425, -0.138, 0.1625), end=(-0.425, -0.007, 0.1625), radius_m=0.052, colour=_SLATE),
-        Capsule(link=3, start=(-0.425, -0.007, 0.1625), end=(-0.8172, -0.007, 0.1625), radius_m=0.041, colour=_STEEL),
-        Capsule(link=4, start=(-0.8172, -0.007, 0.1625), end=(-0.8172, -0.1333, 0.1625), radius_m=0.041, colour=_SLATE),
-        Capsule(
-            link=5, start=(-0.8172, -0.1333, 0.1625), end=(-0.8172, -0.1333, 0.0628), radius_m=0.039, colour=_STEEL
-        ),
-        Capsule(
-            link=6, start=(-0.8172, -0.1333, 0.0628), end=(-0.8172, -0.2329, 0.0628), radius_m=0.037, colour=_SLATE
-        ),
+        Capsule(link=0, start=(0, 0, 0.0), end=(0, 0, 0.09), radius_m=0.075, colour=SLATE),
+        Capsule(link=1, start=(0, 0, 0.1625), end=(0, -0.138, 0.1625), radius_m=0.06, colour=SLATE),
+        Capsule(link=2, start=(0, -0.138, 0.1625), end=(-0.425, -0.138, 0.1625), radius_m=0.05, colour=STEEL),
+        Capsule(link=2, start=(-0.425, -0.138, 0.1625), end=(-0.425, -0.007, 0.1625), radius_m=0.052, colour=SLATE),
+        Capsule(link=3, start=(-0.425, -0.007, 0.1625), end=(-0.8172, -0.007, 0.1625), radius_m=0.041, colour=STEEL),
+        Capsule(link=4, start=(-0.8172, -0.007, 0.1625), end=(-0.8172, -0.1333, 0.1625), radius_m=0.041, colour=SLATE),
+        Capsule(link=5, start=(-0.8172, -0.1333, 0.1625), end=(-0.8172, -0.1333, 0.0628), radius_m=0.039, colour=STEEL),
+        Capsule(link=6, start=(-0.8172, -0.1333, 0.0628), end=(-0.8172, -0.2329, 0.0628), radius_m=0.037, colour=SLATE),
     ),
     max_joint_speed_rad_s=_PI,
 )
@@ -141,7 +137,7 @@ VX300S = Arm(
             (-1.8675, 2.23402),
             (-3.14158, 3.14158),
         ],
-        tool_44=_tool((0.536494, 0.0, 0.42705), x=(0, 0, 1), z=(1, 0, 0)),
+        tool_44=tool_pose((0.536494, 0.0, 0.42705), x=(0, 0, 1), z=(1, 0, 0)),
     ),
     joint_names=("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate"),
     gripper=Gripper(
@@ -152,17 +148,17 @@ VX300S = Arm(
         finger_width_m=0.022,
         palm_length_m=0.05,
         palm_radius_m=0.03,
-        colour=_SOOT,
-        finger_colour=_GRAPHITE,
+        colour=SOOT,
+        finger_colour=GRAPHITE,
     ),
     capsules=(
-        Capsule(link=0, start=(0, 0, 0.0), end=(0, 0, 0.07), radius_m=0.055, colour=_SOOT),
-        Capsule(link=1, start=(0, 0, 0.08), end=(0, 0, 0.12705), radius_m=0.045, colour=_GRAPHITE),
-        Capsule(link=2, start=(0, 0, 0.12705), end=(0, 0, 0.42705), radius_m=0.03, colour=_SLATE),
-        Capsule(link=2, start=(0, 0, 0.42705), end=(0.05955, 0, 0.42705), radius_m=0.032, colour=_GRAPHITE),
-        Capsule(link=3, start=(0.05955, 0, 0.42705), end=(0.26, 0, 0.42705), radius_m=0.029, colour=_SLATE),
-        Capsule(link=4, start=(0.26, 0, 0.42705), end=(0.35955, 0, 0.42705), radius_m=0.028, colour=_GRAPHITE),
-        Capsule(link=5, start=(0.35955, 0, 0.42705), end=(0.43, 0, 0.42705), radius_m=0.028, colour=_SLATE),
+        Capsule(link=0, start=(0, 0, 0.0), end=(0, 0, 0.07), radius_m=0.055, colour=SOOT),
+        Capsule(link=1, start=(0, 0, 0.08), end=(0, 0, 0.12705), radius_m=0.045, colour=GRAPHITE),
+        Capsule(link=2, start=(0, 0, 0.12705), end=(0, 0, 0.42705), radius_m=0.03, colour=SLATE),
+        Capsule(link=2, start=(0, 0, 0.42705), end=(0.05955, 0, 0.42705), radius_m=0.032, colour=GRAPHITE),
+        Capsule(link=3, start=(0.05955, 0, 0.42705), end=(0.26, 0, 0.42705), radius_m=0.029, colour=SLATE),
+        Capsule(link=4, start=(0.26, 0, 0.42705), end=(0.35955, 0, 0.42705), radius_m=0.028, colour=GRAPHITE),
+        Capsule(link=5, start=(0.35955, 0, 0.42705), end=(0.43, 0, 0.42705), radius_m=0.028, colour=SLATE),
     ),
     max_joint_speed_rad_s=_PI,
 )

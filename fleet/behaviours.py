@@ -10,7 +10,9 @@ from typing import TypeAlias
 
 import numpy as np
 
+from fleet.driving import is_at
 from fleet.kinematics import Floats, forward, inverse, inverse_pose, pose, rotation_vector, turn
+from fleet.robot import Place2
 from fleet.world import World
 
 OPEN, CLOSED = 0.0, 1.0
@@ -46,7 +48,14 @@ class Goal:
     """Share of the robot's usual tool speed."""
 
 
-Script: TypeAlias = Iterator[Goal | None]
+@dataclass(frozen=True, kw_only=True)
+class Drive:
+    """Where the base should go; the arm that asks keeps its pose."""
+
+    place: Place2
+
+
+Script: TypeAlias = Iterator[Goal | Drive | None]
 
 
 class Hand:
@@ -57,6 +66,17 @@ class Hand:
         self.mount = world.robot.mounts[arm]
         self.size_m = world.bodies.size_m
         self._pace_m_s = 0.0
+
+    @property
+    def heading_rad(self) -> float:
+        """Direction the arm faces now."""
+        return self.mount.heading_rad + float(self.world.place()[2])
+
+    @property
+    def passing_rad(self) -> float:
+        """Direction from this arm to the other one, in which it hands things over."""
+        own, other = (self.world.mount_frame(arm)[:2, 3] for arm in (self.arm, 1 - self.arm))
+        return float(np.arctan2(other[1] - own[1], other[0] - own[0]))
 
     @property
     def tool(self) -> Floats:
@@ -75,13 +95,13 @@ class Hand:
 
     def down(self, yaw_rad: float | None = None) -> Floats:
         """The tool's rotation when it points straight down; by default it faces ahead."""
-        return tilted(self.mount.heading_rad if yaw_rad is None else yaw_rad, 0.0)
+        return tilted(self.heading_rad if yaw_rad is None else yaw_rad, 0.0)
 
     def across(self, block: int) -> Floats:
         """The rotation that points down with the fingers square to a block, nearest to facing ahead."""
         edge = self.world.bodies.rotation_B33[block][:, 0]
-        off = float(np.arctan2(edge[1], edge[0])) - self.mount.heading_rad
-        return self.down(self.mount.heading_rad + (off + np.pi / 4) % (np.pi / 2) - np.pi / 4)
+        off = float(np.arctan2(edge[1], edge[0])) - self.heading_rad
+        return self.down(self.heading_rad + (off + np.pi / 4) % (np.pi / 2) - np.pi / 4)
 
     def command(self, goal: Goal) -> Floats:
         """The joint targets and gripper that lead towards a goal from the pose reached now.
@@ -97,7 +117,7 @@ class Hand:
         spin = _at_most(rotation_vector(goal.rotation_33 @ reached_44[:3, :3].T), _TURN_SPEED_RAD_S * lead_s)
         angle = float(np.linalg.norm(spin))
         rotation_33 = turn(spin / max(angle, 1e-9), angle) @ reached_44[:3, :3]
-        target_44 = inverse_pose(self.mount.base_44) @ pose(reached_44[:3, 3] + shift, rotation_33)
+        target_44 = inverse_pose(world.mount_frame(self.arm)) @ pose(reached_44[:3, 3] + shift, rotation_33)
         start_J = world.state()[world.robot.joints_of(self.arm)]
         solution = inverse(self.mount.arm.chain, target_44, start_J, iterations=5, tolerance=1e-4)
         return np.append(solution.joint_J, goal.gripper)
@@ -193,8 +213,8 @@ def push(hand: Hand, block: int, where: Callable[[], Floats]) -> Script:
         ahead, _ = line()
         position = np.append(hand.block(block)[:2] - ahead * distance_m, _PUSH_HEIGHT_M)
         # Either face of the fingers may push, so half a turn either way is the same.
-        off = float(np.arctan2(ahead[1], ahead[0])) - hand.mount.heading_rad
-        yaw = hand.mount.heading_rad + (off + np.pi / 2) % np.pi - np.pi / 2
+        off = float(np.arctan2(ahead[1], ahead[0])) - hand.heading_rad
+        yaw = hand.heading_rad + (off + np.pi / 2) % np.pi - np.pi / 2
         return Goal(position=position, rotation_33=hand.down(yaw), gripper=_PUSH_CLOSURE, speed_share=0.8)
 
     def off_line_m() -> float:
@@ -213,7 +233,7 @@ def push(hand: Hand, block: int, where: Callable[[], Floats]) -> Script:
 
 def give(hand: Hand, block: int, *, meeting: Floats, taker: Hand) -> Script:
     """Bring the held block to a meeting point, wait until the other hand has it, let go and draw back."""
-    rotation_33 = tilted(hand.mount.heading_rad, _HANDOVER_PITCH_RAD)
+    rotation_33 = tilted(hand.passing_rad, _HANDOVER_PITCH_RAD)
 
     def at_meeting() -> Goal:
         return Goal(position=meeting, rotation_33=rotation_33, gripper=CLOSED)
@@ -228,7 +248,7 @@ def give(hand: Hand, block: int, *, meeting: Floats, taker: Hand) -> Script:
 
 def take(hand: Hand, block: int, *, meeting: Floats, giver: Hand) -> Script:
     """Wait near a meeting point, take the block the other hand holds out, and carry it off when it lets go."""
-    towards_33 = tilted(hand.mount.heading_rad, _HANDOVER_PITCH_RAD)
+    towards_33 = tilted(hand.passing_rad, _HANDOVER_PITCH_RAD)
     rotation_33 = towards_33 @ turn((0, 0, 1), np.pi / 2)
     gap = towards_33[:, 2] * _HANDOVER_GAP_M
 
@@ -241,7 +261,7 @@ def take(hand: Hand, block: int, *, meeting: Floats, giver: Hand) -> Script:
     def is_offered() -> bool:
         tool_44 = giver.tool
         turned = float(
-            np.linalg.norm(rotation_vector(tilted(giver.mount.heading_rad, _HANDOVER_PITCH_RAD) @ tool_44[:3, :3].T))
+            np.linalg.norm(rotation_vector(tilted(giver.passing_rad, _HANDOVER_PITCH_RAD) @ tool_44[:3, :3].T))
         )
         return giver.holds == block and float(np.linalg.norm(tool_44[:3, 3] - meeting)) < 0.012 and turned < 0.08
 
@@ -259,9 +279,21 @@ def take(hand: Hand, block: int, *, meeting: Floats, giver: Hand) -> Script:
 
 def go_home(hand: Hand) -> Script:
     """Back to the pose an episode starts from, fingers open."""
-    home_44 = hand.mount.base_44 @ forward(hand.mount.arm.chain, np.array([hand.mount.home_J]))[0]
+    home_44 = hand.world.mount_frame(hand.arm) @ forward(hand.mount.arm.chain, np.array([hand.mount.home_J]))[0]
     goal = Goal(position=home_44[:3, 3], rotation_33=home_44[:3, :3], gripper=OPEN)
     yield from reach(hand, lambda: goal, within_m=0.015)
+
+
+def drive(hand: Hand, place: Place2) -> Script:
+    """Drive the base to a place; the arm that asks keeps its pose."""
+    while not is_at(hand.world.place(), place):
+        yield Drive(place=place)
+
+
+def await_place(hand: Hand, place: Place2) -> Script:
+    """Wait until another arm has driven the base to a place and it stands."""
+    while not is_at(hand.world.place(), place):
+        yield None
 
 
 def _at(goal: Goal, position: Floats) -> Goal:

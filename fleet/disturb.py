@@ -9,8 +9,8 @@ from itertools import repeat
 
 import numpy as np
 
+from fleet.job import Job
 from fleet.kinematics import Floats
-from fleet.tasks import Job
 from fleet.world import Nudge, World
 
 _BEGIN_S = (0.5, 1.4)

@@ -125,6 +125,51 @@ def chain_from_screws(
     )
 
 
+def chain_from_craig_dh(
+    dh_JM: Sequence[Sequence[float]], *, limit_J2: Sequence[Sequence[float]], tool_44: Floats
+) -> Chain:
+    """The chain of modified Denavit–Hartenberg rows (a m, d m, α rad, θ offset rad), as Craig writes them.
+
+    Row i is Rx(αᵢ₋₁) Tx(aᵢ₋₁) Rz(θᵢ + offset) Tz(dᵢ), its a and α being those of the link before; `tool_44` is the
+    tool in the last frame.
+    """
+    frame_44 = np.eye(4)
+    axes, points = [], []
+    for a, d, alpha, offset in dh_JM:
+        frame_44 = frame_44 @ pose((a, 0, 0), turn((1, 0, 0), alpha))
+        axes.append(frame_44[:3, 2].copy())
+        points.append(frame_44[:3, 3].copy())
+        frame_44 = frame_44 @ pose((0, 0, d), turn((0, 0, 1), offset))
+    return Chain(
+        axis_J3=np.array(axes),
+        point_J3=np.array(points),
+        tool_44=frame_44 @ tool_44,
+        limit_J2=np.array(limit_J2, float),
+    )
+
+
+def chain_from_urdf(
+    joint_J3: Sequence[tuple[Sequence[float], Sequence[float], Sequence[float]]],
+    *,
+    limit_J2: Sequence[Sequence[float]],
+    tool_44: Floats,
+) -> Chain:
+    """The chain of a URDF's revolute joints: origin xyz (m), rpy (rad) and axis; `tool_44` is in the last link."""
+    frame_44 = np.eye(4)
+    axes, points = [], []
+    for xyz, (roll, pitch, yaw), axis in joint_J3:
+        turned_33 = turn((0, 0, 1), yaw) @ turn((0, 1, 0), pitch) @ turn((1, 0, 0), roll)
+        frame_44 = frame_44 @ pose(xyz, turned_33)
+        axes.append(frame_44[:3, :3] @ np.asarray(axis, float))
+        points.append(frame_44[:3, 3].copy())
+    return Chain(
+        axis_J3=np.array(axes),
+        point_J3=np.array(points),
+        tool_44=frame_44 @ tool_44,
+        limit_J2=np.array(limit_J2, float),
+    )
+
+
 def link_frames(chain: Chain, joint_TJ: Floats) -> Floats:
     """How each link has moved since the zero pose: (T, J + 1, 4, 4), the first being the fixed base."""
     axis_J3, num_joints = chain.axis_J3, chain.num_joints

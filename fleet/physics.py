@@ -35,6 +35,7 @@ class Bodies:
         self.plate_radius_m = scene.plate_radius_m
         half = np.full((scene.num_blocks, 1), self.size_m / 2)
         self.position_B3: Floats = np.hstack([scene.block_xy_B2, half])
+        self.position_B3[0, 2] += scene.first_block_on_m
         self.rotation_B33: Floats = np.array([turn((0, 0, 1), yaw) for yaw in scene.block_yaw_B])
         self.plate_P3: Floats = np.hstack([scene.plate_xy_P2, np.zeros((len(scene.plate_xy_P2), 1))])
         self.grips: list[dict[int, Floats]] = [{} for _ in range(scene.num_blocks)]

@@ -2,7 +2,7 @@
 
 Native conventions are kept: left arm first, grippers normalised with 1 open and 0 closed, `cam_high` for the
 exterior camera. Compressed pictures are JPEG buffers padded to the longest, their lengths in `/compress_len`.
-Legend: T steps, D 14 state and action dimensions, V cameras.
+Mobile ALOHA adds `/base_action`, the velocities. Legend: T steps, D 14 state and action dimensions, V cameras.
 """
 
 from collections import Counter
@@ -12,13 +12,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
 
 from fleet.episode import Episode
-from fleet.recording import pictures, whole_file
-from fleet.robots import Robot
+from fleet.recording import as_jpeg, pictures, whole_file
+from fleet.robot import Robot
 
-_JPEG_QUALITY = 95
 _NATIVE_CAMERA = {"base": "cam_high", "left_wrist": "cam_left_wrist", "right_wrist": "cam_right_wrist"}
 
 
@@ -56,7 +54,10 @@ class AlohaRecorder:
         file.attrs["success"] = episode.success
         file.attrs["perturbed"] = episode.is_perturbed
         file.attrs["seed"] = episode.seed
-        _dataset(file, "action", _opening(robot, episode.action_TD))
+        width = len(robot.names)
+        _dataset(file, "action", _opening(robot, episode.action_TD[:, :width]))
+        if robot.base is not None:
+            _dataset(file, "base_action", episode.action_TD[:, width:])
         observations = file.create_group("observations")
         _dataset(observations, "qpos", _opening(robot, episode.state_TD))
         _dataset(observations, "qvel", _mirrored(robot, episode.velocity_TD))
@@ -99,10 +100,7 @@ def _mirrored(robot: Robot, rate_TD: npt.NDArray[np.float32]) -> npt.NDArray[np.
 
 def _compressed(frames: list[npt.NDArray[np.uint8]]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
     """JPEG buffers padded with zeros to the longest (T, bytes), and the length of each."""
-    buffers = [
-        simplejpeg.encode_jpeg(np.ascontiguousarray(frame), quality=_JPEG_QUALITY, colorsubsampling="420")
-        for frame in frames
-    ]
+    buffers = [as_jpeg(frame) for frame in frames]
     padded = np.zeros((len(buffers), max(map(len, buffers))), np.uint8)
     for step, buffer in enumerate(buffers):
         padded[step, : len(buffer)] = np.frombuffer(buffer, np.uint8)

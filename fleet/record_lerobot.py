@@ -4,30 +4,26 @@ Grippers are 0 open, 1 closed. The tasks of LeRobot are the instructions; the ro
 whether the episode was perturbed stand beside them in `episodes.jsonl`. Legend: T steps, D state width.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeAlias
 
-import av
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fleet.episode import Episode
-from fleet.recording import json_line, pictures, whole_file
-from fleet.robots import Robot
+from fleet.recording import Json, json_line, pictures, whole_file
+from fleet.robot import Robot
+from fleet.video import write_video
 from schema.errors import ConfigError
-
-Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
 
 VERSION = "v2.1"
 _CHUNK = 1000
 _DATA_PATH = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
 _VIDEO_PATH = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
-_CRF = "18"
-_GOP = 2
+
+
 _STATS_FRAMES = 24
 _COUNTERS = ("frame_index", "episode_index", "index", "task_index")
 
@@ -54,14 +50,14 @@ class LeRobotRecorder:
             path = self._folder / _VIDEO_PATH.format(episode_chunk=index // _CHUNK, video_key=key, episode_index=index)
             frames = list(pictures(episode, camera.name, image_size=self._image_size))
             with whole_file(path) as partial:
-                _encode(partial, frames, rate_hz=self._robot.rate_hz)
-            stats[key] = _picture_stats(frames)
-        columns = self._columns(episode, index=index, task_index=task_index)
+                write_video(partial, frames, rate_hz=self._robot.rate_hz)
+            stats[key] = picture_stats(frames)
+        columns = columns_of(episode, index=index, task_index=task_index, first_frame=self._num_frames)
         for name, values in columns.items():
-            stats[name] = _stats(values.reshape(len(values), -1), count=len(values))
+            stats[name] = column_stats(values.reshape(len(values), -1), count=len(values))
         path = self._folder / _DATA_PATH.format(episode_chunk=index // _CHUNK, episode_index=index)
         with whole_file(path) as partial:
-            pq.write_table(_table(columns), partial, compression="snappy")
+            pq.write_table(episode_table(columns), partial, compression="snappy")
         self._stats.append({"episode_index": index, "stats": stats})
         self._episodes.append(
             {
@@ -81,31 +77,11 @@ class LeRobotRecorder:
         """Write the metadata."""
         tasks: list[Json] = [{"task_index": index, "task": task} for task, index in self._tasks.items()]
         for name, rows in (("tasks", tasks), ("episodes", self._episodes), ("episodes_stats", self._stats)):
-            _write_text(self._folder / "meta" / f"{name}.jsonl", map(json_line, rows))
-        _write_text(self._folder / "meta" / "info.json", [json_line(self._info())])
-
-    def _columns(self, episode: Episode, *, index: int, task_index: int) -> dict[str, npt.NDArray[np.generic]]:
-        steps = np.arange(len(episode), dtype=np.int64)
-        return {
-            "observation.state": episode.state_TD,
-            "action": episode.action_TD,
-            "timestamp": (steps / self._robot.rate_hz).astype(np.float32),
-            "frame_index": steps,
-            "episode_index": np.full_like(steps, index),
-            "index": steps + self._num_frames,
-            "task_index": np.full_like(steps, task_index),
-        }
+            write_text(self._folder / "meta" / f"{name}.jsonl", map(json_line, rows))
+        write_text(self._folder / "meta" / "info.json", [json_line(self._info())])
 
     def _info(self) -> Json:
         robot, num_episodes = self._robot, len(self._episodes)
-        names = list(robot.names)
-        vector: Json = {"dtype": "float32", "shape": [len(names)], "names": names}
-        features: dict[str, Json] = {"observation.state": vector, "action": vector}
-        for camera in robot.cameras:
-            features[f"observation.images.{camera.name}"] = _video_feature(robot.rate_hz, self._image_size)
-        features["timestamp"] = {"dtype": "float32", "shape": [1], "names": None}
-        for name in _COUNTERS:
-            features[name] = {"dtype": "int64", "shape": [1], "names": None}
         return {
             "codebase_version": VERSION,
             "robot_type": robot.name,
@@ -120,8 +96,37 @@ class LeRobotRecorder:
             "splits": {"train": f"0:{num_episodes}"},
             "data_path": _DATA_PATH,
             "video_path": _VIDEO_PATH,
-            "features": features,
+            "features": features_of(robot, self._image_size),
         }
+
+
+def features_of(robot: Robot, image_size: int) -> Json:
+    """What info.json says of each column and video."""
+    features: dict[str, Json] = {}
+    for key, names in (("observation.state", robot.names), ("action", robot.action_names)):
+        features[key] = {"dtype": "float32", "shape": [len(names)], "names": list(names)}
+    for camera in robot.cameras:
+        features[f"observation.images.{camera.name}"] = _video_feature(robot.rate_hz, image_size)
+    features["timestamp"] = {"dtype": "float32", "shape": [1], "names": None}
+    for name in _COUNTERS:
+        features[name] = {"dtype": "int64", "shape": [1], "names": None}
+    return features
+
+
+def columns_of(
+    episode: Episode, *, index: int, task_index: int, first_frame: int
+) -> dict[str, npt.NDArray[np.generic]]:
+    """The columns of one episode, whose first frame is the dataset's frame number `first_frame`."""
+    steps = np.arange(len(episode), dtype=np.int64)
+    return {
+        "observation.state": episode.state_TD,
+        "action": episode.action_TD,
+        "timestamp": episode.time_T.astype(np.float32),
+        "frame_index": steps,
+        "episode_index": np.full_like(steps, index),
+        "index": steps + first_frame,
+        "task_index": np.full_like(steps, task_index),
+    }
 
 
 def _video_feature(rate_hz: int, image_size: int) -> Json:
@@ -142,7 +147,7 @@ def _video_feature(rate_hz: int, image_size: int) -> Json:
     }
 
 
-def _table(columns: dict[str, npt.NDArray[np.generic]]) -> pa.Table:
+def episode_table(columns: dict[str, npt.NDArray[np.generic]]) -> pa.Table:
     """One row per step; vectors are fixed-size lists."""
     arrays = {
         name: pa.array(values)
@@ -153,32 +158,16 @@ def _table(columns: dict[str, npt.NDArray[np.generic]]) -> pa.Table:
     return pa.table(arrays)
 
 
-def _encode(path: Path, frames: list[npt.NDArray[np.uint8]], *, rate_hz: int) -> None:
-    """H.264 in MP4 on one thread and without a clock in the header, so that equal pictures are equal bytes."""
-    height, width = frames[0].shape[:2]
-    with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream("libx264", rate=rate_hz)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.time_base = Fraction(1, rate_hz)
-        stream.options = {"crf": _CRF, "preset": "veryfast", "g": str(_GOP), "bf": "0", "threads": "1"}
-        stream.codec_context.thread_count = 1
-        for step, frame in enumerate(frames):
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            picture.pts, picture.time_base = step, Fraction(1, rate_hz)
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode(None))
-
-
-def _picture_stats(frames: list[npt.NDArray[np.uint8]]) -> Json:
+def picture_stats(frames: list[npt.NDArray[np.uint8]]) -> dict[str, Json]:
     """Per-channel statistics of evenly spaced pictures, values in 0 to 1, shaped (3, 1, 1) as LeRobot has them."""
     picked = np.linspace(0, len(frames) - 1, min(_STATS_FRAMES, len(frames))).astype(int)
     pixels = np.stack([frames[step][::2, ::2] for step in picked]).reshape(-1, 3).astype(np.float64) / 255
-    flat = _stats(pixels, count=len(picked))
+    flat = column_stats(pixels, count=len(picked))
     shaped: dict[str, Json] = {name: [[[number]] for number in value] for name, value in flat.items()}
     return {**shaped, "count": [len(picked)]}
 
 
-def _stats(values_ND: npt.NDArray[np.generic], *, count: int) -> dict[str, list[float]]:
+def column_stats(values_ND: npt.NDArray[np.generic], *, count: int) -> dict[str, list[float]]:
     """Extremes and moments of each column."""
     values = values_ND.astype(np.float64)
     return {
@@ -190,6 +179,7 @@ def _stats(values_ND: npt.NDArray[np.generic], *, count: int) -> dict[str, list[
     }
 
 
-def _write_text(path: Path, lines: Iterable[str]) -> None:
+def write_text(path: Path, lines: Iterable[str]) -> None:
+    """Write lines of text as a whole file."""
     with whole_file(path) as partial:
         partial.write_text("".join(lines), encoding="utf-8")

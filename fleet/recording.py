@@ -2,17 +2,24 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 
 from fleet.episode import Episode
 from fleet.renderer import Renderer
 from schema.errors import ConfigError
+
+Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
+
+_JPEG_QUALITY = 95
+EPOCH_S = 1_767_225_600
+"""Where logs that need a date begin: 2026-01-01 00:00 UTC; an episode every minute."""
 
 
 class Recorder(Protocol):
@@ -26,9 +33,18 @@ class Recorder(Protocol):
 
 
 def pictures(episode: Episode, camera: str, *, image_size: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """What a camera saw at each step: RGB, (image_size, image_size, 3)."""
+    """What a camera's picture of each step shows: RGB, (image_size, image_size, 3)."""
     renderer = Renderer(episode.robot, episode.scene, camera=camera, height=image_size, width=image_size)
-    return renderer.frames(episode.trajectory)
+    step_T = episode.picture_T[camera]
+    return renderer.frames(episode.trajectory.at(step_T))
+
+
+def as_jpeg(picture: npt.NDArray[np.uint8]) -> bytes:
+    """The picture as a JPEG."""
+    encoded: bytes = simplejpeg.encode_jpeg(
+        np.ascontiguousarray(picture), quality=_JPEG_QUALITY, colorsubsampling="420"
+    )
+    return encoded
 
 
 @contextmanager

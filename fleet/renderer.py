@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from fleet.ground import Ground
 from fleet.kinematics import Floats
-from fleet.robots import Robot
+from fleet.robot import Robot
 from fleet.scene import Scene
 from fleet.shading import box_inks, ink, shade
 from fleet.solids import BOX_FACES, Solids, solids_of
@@ -63,7 +63,7 @@ class Renderer:
             part = trajectory.between(start, start + _BATCH)
             solids = solids_of(self._robot, self._scene, part)
             width, height = self._size
-            view = view_of(self._robot, self._camera, solids.tool_TA44, height=height, width=width)
+            view = view_of(self._robot, self._camera, solids, height=height, width=width)
             paint = _polygons(solids, view)
             inks = [[ink(shade(colour, light)) for _, _, light in _CAPSULE_LAYERS] for colour in solids.capsule_colours]
             plate_inks = [(ink(shade(c, 0.72)), ink(c), ink(shade(c, 0.9))) for c in solids.plate_colours]
@@ -74,7 +74,7 @@ class Renderer:
 
     def _background(self, view: View, step: int) -> Image.Image:
         """The room and the bare table; drawn once for a fixed camera."""
-        if self._camera.mount is not None:
+        if self._camera.mount is not None or self._robot.base is not None:
             return self._ground.picture(view, step, self._size)
         if self._backdrop is None:
             self._backdrop = self._ground.picture(view, 0, self._size)

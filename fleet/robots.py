@@ -1,113 +1,22 @@
-"""The robots of the fleet as tables: which arms stand where, what the cameras see, how fast it runs, how it logs.
+"""The fleet's robots: π0's seven configurations, and the WidowX of Bridge.
 
-A later robot is another `Robot` here (and an `Arm` in `arms.py`), never a branch elsewhere.
-World frame: the table top is z = 0, x points away from the operator, y to the left; metres and radians.
+Each is a table (see `robot.Robot`); where arms stand is ours, how they are built is published (`arms.py`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 
-from fleet.arms import UR5E, VX300S, Arm, Point
+from fleet.arm_tables import ARX_X5, PANDA, PIPER, WX250S
+from fleet.arms import UR5E, VX300S
 from fleet.kinematics import Floats, pose, turn
+from fleet.robot import Base, Camera, Mount, Region, Robot
 
 
-@dataclass(frozen=True, kw_only=True)
-class Region:
-    """A rectangle of the table where objects are laid out (m)."""
-
-    x: tuple[float, float]
-    y: tuple[float, float]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Mount:
-    """An arm at its place on the table."""
-
-    side: str
-    """`left` or `right`; a single arm is `left`."""
-    arm: Arm
-    base_44: Floats
-    """Pose of the arm's base in the world."""
-    heading_rad: float
-    """Direction the arm faces; fingers prefer to open across it."""
-    home_J: tuple[float, ...]
-    """Joint angles at the start and end of an episode."""
-    region: Region
-
-
-@dataclass(frozen=True, kw_only=True)
-class Camera:
-    """A pinhole camera, fixed in the world or to an arm's tool."""
-
-    name: str
-    position: Point
-    target: Point
-    up: Point
-    fov_deg: float
-    """Vertical field of view."""
-    mount: str | None = None
-    """Side of the arm whose tool carries it; then the points are in the tool frame."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Robot:
-    """One embodiment: its state and action are, per arm, the joints (rad) and the gripper (0 open, 1 closed)."""
-
-    name: str
-    mounts: tuple[Mount, ...]
-    cameras: tuple[Camera, ...]
-    rate_hz: int
-    servo_lag_s: float
-    """Time constant of the joints' first-order servo."""
-    tool_speed_m_s: float
-    """How fast its scripted behaviours move the tool."""
-    block_size_m: float
-    plate_radius_m: float
-    tasks: tuple[str, ...]
-    """Names in `tasks.TASKS`, taken in turn by successive episodes."""
-    log_format: str
-    """Name in `record.FORMATS`."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Name of each dimension of state and action."""
-        return tuple(
-            f"{mount.side}_{name}" if len(self.mounts) > 1 else name
-            for mount in self.mounts
-            for name in (*mount.arm.joint_names, "gripper")
-        )
-
-    def joints_of(self, arm: int) -> slice:
-        """Where one arm's joints stand in state and action."""
-        start = sum(mount.arm.chain.num_joints + 1 for mount in self.mounts[:arm])
-        return slice(start, start + self.mounts[arm].arm.chain.num_joints)
-
-    def gripper_of(self, arm: int) -> int:
-        """Where one arm's gripper stands in state and action."""
-        return int(self.joints_of(arm).stop)
-
-    def side_index(self, side: str) -> int:
-        """Which arm is on a side; an unknown side is a `ValueError`."""
-        return [mount.side for mount in self.mounts].index(side)
-
-    def camera(self, name: str) -> Camera:
-        """The camera of that name.
-
-        Raises:
-            KeyError: no such camera; the message lists those there are.
-        """
-        for camera in self.cameras:
-            if camera.name == name:
-                return camera
-        raise KeyError(f"{self.name} has no camera {name!r}; it has {[camera.name for camera in self.cameras]}")
-
-
-def _placed(x: float, y: float, yaw_rad: float) -> Floats:
-    """A base standing on the table, turned about the vertical."""
-    return pose((x, y, 0.0), turn((0, 0, 1), yaw_rad))
+def _placed(x: float, y: float, yaw_rad: float, *, height_m: float = 0.0) -> Floats:
+    """An arm standing on the table, or on a post, turned about the vertical."""
+    return pose((x, y, height_m), turn((0, 0, 1), yaw_rad))
 
 
 def _wrist_camera(side: str, *, back: float, above: float) -> Camera:
@@ -121,6 +30,26 @@ def _wrist_camera(side: str, *, back: float, above: float) -> Camera:
         fov_deg=62.0,
     )
 
+
+_ONE_ARM_TASKS = (
+    "put block on plate",
+    "push block to plate",
+    "stack blocks",
+    "put block left of block",
+    "put block right of block",
+    "put block behind block",
+    "put block in front of block",
+    "move block to other plate",
+    "unstack blocks",
+    "put two blocks on plate",
+    "build tower",
+)
+_TWO_ARM_TASKS = (
+    "put block on plate with an arm",
+    *_ONE_ARM_TASKS[1:10],
+    "hand block over",
+    "sort blocks with both arms",
+)
 
 UR5E_TABLETOP = Robot(
     name="ur5e",
@@ -145,7 +74,7 @@ UR5E_TABLETOP = Robot(
     block_size_m=0.05,
     plate_radius_m=0.075,
     tasks=("put block on plate", "push block to plate", "stack blocks"),
-    log_format="lerobot_v21",
+    log_formats=("lerobot_v21", "mcap"),
 )
 
 _VX300S_HOME = (0.0, -0.1788, 0.3662, 0.0, 1.3833, 0.0)
@@ -181,7 +110,215 @@ BIMANUAL_TROSSEN = Robot(
     block_size_m=0.044,
     plate_radius_m=0.062,
     tasks=("put block on plate with an arm", "hand block over", "sort blocks with both arms"),
-    log_format="aloha_hdf5",
+    log_formats=("aloha_hdf5",),
 )
 
-ROBOTS: Mapping[str, Robot] = MappingProxyType({robot.name: robot for robot in (BIMANUAL_TROSSEN, UR5E_TABLETOP)})
+FRANKA = Robot(
+    name="franka",
+    mounts=(
+        Mount(
+            side="left",
+            arm=PANDA,
+            base_44=_placed(0.0, 0.0, 0.0),
+            heading_rad=0.0,
+            home_J=(-0.0001, -0.1848, 0.0001, -2.4967, 0.0, 2.3119, 0.7854),
+            region=Region(x=(0.36, 0.64), y=(-0.26, 0.26)),
+        ),
+    ),
+    cameras=(
+        Camera(name="base", position=(1.16, 0.36, 0.7), target=(0.43, -0.03, 0.09), up=(0, 0, 1), fov_deg=43.0),
+        _wrist_camera("left", back=0.1, above=0.09),
+    ),
+    # DROID's control loop, in whose format it logs.
+    rate_hz=15,
+    servo_lag_s=0.08,
+    tool_speed_m_s=0.26,
+    block_size_m=0.05,
+    plate_radius_m=0.075,
+    tasks=_ONE_ARM_TASKS,
+    log_formats=("droid_raw",),
+    longest_s=20.0,
+)
+
+WIDOWX = Robot(
+    name="widowx",
+    mounts=(
+        Mount(
+            side="left",
+            arm=WX250S,
+            base_44=_placed(0.0, 0.0, 0.0),
+            heading_rad=0.0,
+            home_J=(0.0, -0.1907, 0.2988, 0.0, 1.4627, 0.0),
+            region=Region(x=(0.2, 0.4), y=(-0.2, 0.2)),
+        ),
+    ),
+    cameras=(
+        Camera(name="base", position=(0.86, 0.3, 0.56), target=(0.28, -0.02, 0.07), up=(0, 0, 1), fov_deg=44.0),
+        _wrist_camera("left", back=0.11, above=0.1),
+    ),
+    rate_hz=5,
+    servo_lag_s=0.08,
+    tool_speed_m_s=0.2,
+    block_size_m=0.04,
+    plate_radius_m=0.06,
+    tasks=(
+        "put block on plate",
+        "stack blocks",
+        "put block left of block",
+        "put block right of block",
+        "move block to other plate",
+    ),
+    log_formats=("rlds", "bridge_raw"),
+    longest_s=24.0,
+)
+
+BIMANUAL_UR5E = Robot(
+    name="bimanual_ur5e",
+    mounts=tuple(
+        Mount(
+            side=side,
+            arm=UR5E,
+            base_44=_placed(0.0, sign * 0.66, -sign * np.pi / 2 + np.pi),
+            heading_rad=-sign * np.pi / 2,
+            home_J=(-0.3078, -1.735, 1.8608, -1.6965, -1.5708, -1.8786),
+            region=Region(x=(-0.18, 0.2), y=(0.04, 0.3) if sign > 0 else (-0.3, -0.04)),
+        )
+        for side, sign in (("left", 1), ("right", -1))
+    ),
+    cameras=(
+        Camera(name="base", position=(-0.72, 0.0, 0.8), target=(0.07, 0.0, 0.07), up=(0, 0, 1), fov_deg=44.0),
+        _wrist_camera("left", back=0.12, above=0.115),
+        _wrist_camera("right", back=0.12, above=0.115),
+    ),
+    rate_hz=20,
+    servo_lag_s=0.08,
+    tool_speed_m_s=0.26,
+    block_size_m=0.05,
+    plate_radius_m=0.07,
+    tasks=(*_TWO_ARM_TASKS, "hand block over and stack it", "build tower"),
+    log_formats=("zarr",),
+    longest_s=20.0,
+)
+
+BIMANUAL_ARX = Robot(
+    name="bimanual_arx",
+    mounts=tuple(
+        Mount(
+            side=side,
+            arm=PIPER,
+            base_44=_placed(0.0, sign * 0.46, -sign * np.pi / 2, height_m=0.2),
+            heading_rad=-sign * np.pi / 2,
+            home_J=(0.0, 1.7862, -0.7927, 0.0, 0.6646, 0.0),
+            region=Region(x=(-0.16, 0.18), y=(0.05, 0.26) if sign > 0 else (-0.26, -0.05)),
+        )
+        for side, sign in (("left", 1), ("right", -1))
+    ),
+    cameras=(
+        Camera(name="base", position=(-0.62, 0.0, 0.72), target=(0.07, 0.0, 0.06), up=(0, 0, 1), fov_deg=44.0),
+        _wrist_camera("left", back=0.1, above=0.09),
+        _wrist_camera("right", back=0.1, above=0.09),
+    ),
+    rate_hz=50,
+    servo_lag_s=0.05,
+    tool_speed_m_s=0.23,
+    block_size_m=0.04,
+    plate_radius_m=0.06,
+    # Not handing over: tilted so far, its wrist passes through its singularity and stalls.
+    tasks=(*_TWO_ARM_TASKS[:10], "sort blocks with both arms"),
+    log_formats=("lerobot_v30",),
+    longest_s=20.0,
+)
+
+_AT_THE_TABLE = tuple(f"drive up and {task}" for task in (*_ONE_ARM_TASKS[:10], "sort blocks with both arms"))
+
+
+MOBILE_TROSSEN = Robot(
+    name="mobile_trossen",
+    mounts=tuple(
+        Mount(
+            side=side,
+            arm=VX300S,
+            base_44=_placed(-0.4, sign * 0.2, 0.0),
+            heading_rad=0.0,
+            home_J=_VX300S_HOME,
+            region=Region(x=(-0.12, 0.12), y=(0.05, 0.32) if sign > 0 else (-0.32, -0.05)),
+        )
+        for side, sign in (("left", 1), ("right", -1))
+    ),
+    cameras=(
+        Camera(name="base", position=(-0.25, 0.0, 1.0), target=(0.02, 0.0, 0.0), up=(0, 0, 1), fov_deg=50.0),
+        _wrist_camera("left", back=0.11, above=0.1),
+        _wrist_camera("right", back=0.11, above=0.1),
+    ),
+    rate_hz=50,
+    servo_lag_s=0.05,
+    tool_speed_m_s=0.23,
+    block_size_m=0.044,
+    plate_radius_m=0.062,
+    tasks=(*_AT_THE_TABLE, "carry block to plate", "drive up and build tower"),
+    log_formats=("aloha_hdf5",),
+    longest_s=24.0,
+    base=Base(
+        names=("base_forward", "base_yaw"),
+        twist=(0, 2),
+        centre_x_m=-0.75,
+        speed_m_s=0.4,
+        turn_rad_s=0.9,
+        start_back_m=(0.15, 0.3),
+        stations=((0.0, 0.0, 0.5), (0.0, 0.0, -0.5)),
+    ),
+)
+
+MOBILE_FIBOCOM = Robot(
+    name="mobile_fibocom",
+    mounts=tuple(
+        Mount(
+            side=side,
+            arm=ARX_X5,
+            base_44=_placed(-0.34, sign * 0.2, 0.0, height_m=0.16),
+            heading_rad=0.0,
+            home_J=(-0.0036, 1.6728, 1.0651, -0.963, 0.0, -0.0036),
+            region=Region(x=(-0.1, 0.12), y=(0.04, 0.3) if sign > 0 else (-0.3, -0.04)),
+        )
+        for side, sign in (("left", 1), ("right", -1))
+    ),
+    cameras=(
+        Camera(name="base", position=(-0.25, 0.0, 1.0), target=(0.02, 0.0, 0.0), up=(0, 0, 1), fov_deg=50.0),
+        _wrist_camera("left", back=0.1, above=0.09),
+        _wrist_camera("right", back=0.1, above=0.09),
+    ),
+    rate_hz=50,
+    servo_lag_s=0.05,
+    tool_speed_m_s=0.23,
+    block_size_m=0.044,
+    plate_radius_m=0.062,
+    tasks=(*_AT_THE_TABLE, "carry block to plate", "drive up and build tower"),
+    log_formats=("lerobot_v21",),
+    longest_s=24.0,
+    base=Base(
+        names=("base_x", "base_y", "base_yaw"),
+        twist=(0, 1, 2),
+        centre_x_m=-0.6,
+        speed_m_s=0.4,
+        turn_rad_s=0.9,
+        start_back_m=(0.15, 0.3),
+        stations=((0.0, 0.3, 0.0), (0.0, -0.3, 0.0)),
+    ),
+)
+
+ROBOTS: Mapping[str, Robot] = MappingProxyType(
+    {
+        robot.name: robot
+        for robot in (
+            BIMANUAL_TROSSEN,
+            UR5E_TABLETOP,
+            BIMANUAL_UR5E,
+            FRANKA,
+            BIMANUAL_ARX,
+            MOBILE_TROSSEN,
+            MOBILE_FIBOCOM,
+            WIDOWX,
+        )
+    }
+)
+"""Every robot by name."""

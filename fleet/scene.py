@@ -10,7 +10,7 @@ import numpy as np
 
 from fleet.arms import Colour
 from fleet.kinematics import Floats
-from fleet.robots import Region, Robot
+from fleet.robot import Place2, Region, Robot
 
 COLOURS: dict[str, Colour] = {
     "red": (222, 32, 38),
@@ -40,6 +40,10 @@ class Scene:
     plate_radius_m: float
     table_shade: float
     """Brightness of the table, around 1."""
+    first_block_on_m: float = 0.0
+    """Height of what the first block lies on: a plate or another block."""
+    start: Place2 = (0.0, 0.0, 0.0)
+    """Where a base stands at first (see `driving`)."""
 
     @property
     def num_blocks(self) -> int:

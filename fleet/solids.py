@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fleet.arms import Colour, Gripper
+from fleet.driving import robot_frames
 from fleet.kinematics import Floats, link_frames
-from fleet.robots import Robot
+from fleet.robot import Robot
 from fleet.scene import COLOURS, PLATE_HEIGHT_M, Scene
 from fleet.trajectory import Trajectory
 
@@ -25,6 +26,8 @@ _PALM_BAR_M = 0.02
 class Solids:
     """Everything above the table top, in metres."""
 
+    robot_T44: Floats | None
+    """The robot's frame, if it moves."""
     tool_TA44: Floats
     """Tool pose per arm."""
     capsule_end_TC23: Floats
@@ -48,12 +51,15 @@ class Solids:
 def solids_of(robot: Robot, scene: Scene, trajectory: Trajectory) -> Solids:
     """What a robot and the objects on its table look like over a trajectory."""
     tools, ends, centres, axes, halves = [], [], [], [], []
+    robot_T44 = None if robot.base is None else robot_frames(robot.base, trajectory.place_T3)
     radii: list[float] = []
     capsule_colours: list[Colour] = []
     box_colours: list[Colour] = []
     for arm, mount in enumerate(robot.mounts):
         chain, gripper = mount.arm.chain, mount.arm.gripper
         frames = mount.base_44 @ link_frames(chain, trajectory.state_TD[:, robot.joints_of(arm)])
+        if robot_T44 is not None:
+            frames = robot_T44[:, None] @ frames
         tool_T44 = frames[:, -1] @ chain.tool_44
         tools.append(tool_T44)
         for capsule in mount.arm.capsules:
@@ -78,6 +84,7 @@ def solids_of(robot: Robot, scene: Scene, trajectory: Trajectory) -> Solids:
         halves.append((scene.block_size_m / 2,) * 3)
         box_colours.append(COLOURS[scene.block_colours[block]])
     return Solids(
+        robot_T44=robot_T44,
         tool_TA44=np.stack(tools, 1),
         capsule_end_TC23=np.stack(ends, 1),
         capsule_radius_C=np.array(radii),

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fleet.kinematics import Floats, pose
-from fleet.robots import Camera, Robot
+from fleet.robot import Camera, Robot
+from fleet.solids import Solids
 
 NEAR_M = 0.02
 """Nothing nearer than this is drawn."""
@@ -39,10 +40,13 @@ class View:
         return pixels
 
 
-def view_of(robot: Robot, camera: Camera, tool_TA44: Floats, *, height: int, width: int) -> View:
-    """The view of a camera while the tools move; a fixed camera has one pose for all steps."""
+def view_of(robot: Robot, camera: Camera, solids: Solids, *, height: int, width: int) -> View:
+    """The view of a camera while its robot moves; a fixed camera has one pose for all steps."""
     placed_44 = _look_at(camera)
-    pose_T44 = placed_44[None] if camera.mount is None else tool_TA44[:, robot.side_index(camera.mount)] @ placed_44
+    if camera.mount is not None:
+        pose_T44 = solids.tool_TA44[:, robot.side_index(camera.mount)] @ placed_44
+    else:
+        pose_T44 = placed_44[None] if solids.robot_T44 is None else solids.robot_T44 @ placed_44
     return View(
         eye_T3=pose_T44[:, :3, 3],
         rotation_T33=np.swapaxes(pose_T44[:, :3, :3], 1, 2),

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fleet import driving
 from fleet.kinematics import Floats, forward, inverse_pose, jacobian, link_frames
 from fleet.physics import Bodies, Hand
 from fleet.renderer import Renderer
-from fleet.robots import Robot
+from fleet.robot import Robot
 from fleet.scene import Scene
 from fleet.trajectory import Trajectory
 
@@ -31,7 +32,7 @@ class Nudge:
 
 
 class World:
-    """One robot at one scene, starting at home with open grippers."""
+    """One robot at one scene, starting at home with open grippers, its base where the scene says."""
 
     def __init__(self, robot: Robot, scene: Scene, *, image_size: int = 224) -> None:
         self.robot = robot
@@ -40,6 +41,8 @@ class World:
         self.bodies = Bodies(scene)
         self._state_D: Floats = np.concatenate([np.array([*mount.home_J, 0.0]) for mount in robot.mounts])
         self._servo = 1.0 - float(np.exp(-1.0 / (robot.rate_hz * robot.servo_lag_s)))
+        self._place_3: Floats = np.array(scene.start, float)
+        self._twist_3: Floats = np.zeros(3)
         self._renderers: dict[str, Renderer] = {}
         self._tools = self._find_tools()
 
@@ -57,23 +60,40 @@ class World:
         """The reached state (D): per arm the joints (rad), then the gripper (0 open, 1 closed)."""
         return self._state_D.copy()
 
+    def place(self) -> Floats:
+        """Where the base is: x, y (m) and yaw (rad) relative to its place at the table."""
+        return self._place_3.copy()
+
+    def twist(self) -> Floats:
+        """The base's reached velocity in its own frame: x, y (m/s) and yaw (rad/s)."""
+        return self._twist_3.copy()
+
+    def mount_frame(self, arm: int) -> Floats:
+        """The pose of an arm's base in the world (4x4, m)."""
+        mounted_44, base = self.robot.mounts[arm].base_44, self.robot.base
+        if base is None:
+            return mounted_44
+        moved_44: Floats = driving.robot_frames(base, self._place_3[None])[0] @ mounted_44
+        return moved_44
+
     def tool(self, arm: int) -> Floats:
         """An arm's tool pose in the world (4x4, m)."""
         return self._tools[arm].copy()
 
     def step(self, command: npt.ArrayLike) -> None:
-        """Track a command (D, laid out as the state) for one control step and let the blocks answer.
+        """Track a command (laid out as the action) for one control step and let the blocks answer.
 
-        Joint targets are absolute (rad) and clipped to the limits; gripper targets are clipped to [0, 1].
+        Joint targets are absolute (rad) and clipped to the limits; gripper targets are clipped to [0, 1]; a base's
+        velocities to what it can do.
 
         Raises:
-            ValueError: the command has another width than the state, or is not finite.
+            ValueError: the command has another width than the action, or is not finite.
         """
         command_D = np.asarray(command, float)
-        if command_D.shape != self._state_D.shape or not np.isfinite(command_D).all():
-            raise ValueError(
-                f"{self.robot.name} takes a finite command of shape {self._state_D.shape}, found {command_D!r}"
-            )
+        width = len(self.robot.action_names)
+        if command_D.shape != (width,) or not np.isfinite(command_D).all():
+            raise ValueError(f"{self.robot.name} takes a finite command of shape {(width,)}, found {command_D!r}")
+        self._drive(command_D[len(self._state_D) :])
         for arm, mount in enumerate(self.robot.mounts):
             joints, gripper = self.robot.joints_of(arm), self.robot.gripper_of(arm)
             low_J, high_J = mount.arm.chain.limit_J2.T
@@ -115,7 +135,19 @@ class World:
             block_position_TB3=self.bodies.position_B3[None].copy(),
             block_rotation_TB33=self.bodies.rotation_B33[None].copy(),
             plate_position_TP3=self.bodies.plate_P3[None].copy(),
+            place_T3=self._place_3[None].copy(),
         )
+
+    def _drive(self, velocity_M: Floats) -> None:
+        """Let the base follow its commanded velocities for one control step."""
+        base = self.robot.base
+        if base is None:
+            return
+        most_3 = np.array([base.speed_m_s, base.speed_m_s, base.turn_rad_s])
+        wanted_3 = np.zeros(3)
+        wanted_3[list(base.twist)] = velocity_M
+        self._twist_3 += self._servo * (np.clip(wanted_3, -most_3, most_3) - self._twist_3)
+        self._place_3 = driving.moved(self._place_3, self._twist_3, self.dt_s)
 
     def _stop_at_block(self, arm: int, gripper: int) -> None:
         """Pads cannot close further than the block between them."""
@@ -137,17 +169,17 @@ class World:
 
     def _find_tools(self) -> list[Floats]:
         return [
-            mount.base_44 @ forward(mount.arm.chain, self._state_D[self.robot.joints_of(arm)][None])[0]
+            self.mount_frame(arm) @ forward(mount.arm.chain, self._state_D[self.robot.joints_of(arm)][None])[0]
             for arm, mount in enumerate(self.robot.mounts)
         ]
 
     def _push_tool(self, arm: int, delta: Floats) -> None:
         """Move the joints so that the tool shifts by a small world displacement without turning."""
-        mount, joints = self.robot.mounts[arm], self.robot.joints_of(arm)
+        mount, joints, base_44 = self.robot.mounts[arm], self.robot.joints_of(arm), self.mount_frame(arm)
         frames = link_frames(mount.arm.chain, self._state_D[joints][None])[0]
-        tool_44 = inverse_pose(mount.base_44) @ self._tools[arm]
+        tool_44 = inverse_pose(base_44) @ self._tools[arm]
         slope = jacobian(mount.arm.chain, frames, tool_44[:3, 3])
-        twist = np.concatenate([mount.base_44[:3, :3].T @ delta, np.zeros(3)])
+        twist = np.concatenate([base_44[:3, :3].T @ delta, np.zeros(3)])
         step_J = slope.T @ np.linalg.solve(slope @ slope.T + 1e-4 * np.eye(6), twist)
         self._state_D[joints] = np.clip(self._state_D[joints] + step_J, *mount.arm.chain.limit_J2.T)
 

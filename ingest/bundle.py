@@ -19,8 +19,10 @@ import polars as pl
 from ingest.detect import format_named
 from ingest.location import Location
 from ingest.plan import UNFORESEEN, PlannedBundle
-from ingest.record import Record
-from ingest.standardize import standardize
+from ingest.record import RawEpisode, Record
+from ingest.standard_pictures import See
+from ingest.standardize import source_frames, source_values, standardize
+from ingest.witness import Witness
 from schema.commit import Bundle, Row
 from schema.digest import digest_json
 from schema.embodiment import Embodiment
@@ -28,13 +30,15 @@ from schema.episode import Episode
 from schema.errors import EpisodeError, RobomixError
 from schema.lake import Lake
 from schema.picture import ImageSettings
+from schema.receipt import EXTENSION, Claim, Receipt, make_receipt
 from schema.shards import SHARD_BYTES, Shard, ShardWriter
 from schema.tables import FORMAT_VERSION
 
 Stage = Literal["discover", "read", "standardize", "write"]
 _SPOOL = "robomix-spool-"
-_BUGS = (TypeError, KeyError, AttributeError, NameError, AssertionError, MemoryError, NotImplementedError)
-"""Faults of robomix, not of a log: they stop the job. A log's own faults are EpisodeError, OSError or ValueError."""
+_BUGS = (TypeError, KeyError, AttributeError, NameError, AssertionError, NotImplementedError)
+"""Faults of robomix, not of a log: they stop the job. A log's own faults are EpisodeError, OSError, ValueError, or
+MemoryError where it claims more than there is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,29 +71,33 @@ def run_bundle(job: Job, bundle: PlannedBundle) -> Bundle:
     annotations: list[Row] = []
     quarantine: list[Row] = []
     duplicates: list[str] = []
+    claims: list[Claim] = []
     with _spool() as folder, ShardWriter(folder) as writer:
         for record, key in zip(bundle.records, bundle.source_keys, strict=True):
             progress = _Progress()
             try:
-                episode = _take(job, record, progress)
+                episode, claim = _take(job, record, progress)
                 if episode.episode_id in known:
                     duplicates.append(key)
                     continue
                 if episode.episode_id not in keys:
                     progress.stage = "write"
                     writer.add(episode)
+                    claims.append(claim)
                     annotations += _annotations(episode, job.conversion)
                 keys.setdefault(episode.episode_id, []).append(key)
             except _BUGS as error:
                 error.add_note(f"while at stage {progress.stage!r} of record {record.index} ({record.files[0]})")
                 raise
-            except (RobomixError, OSError, ValueError, ArithmeticError, EOFError) as error:
+            except (RobomixError, OSError, ValueError, ArithmeticError, EOFError, MemoryError) as error:
+                if progress.stage == "write" and isinstance(error, MemoryError):
+                    raise  # the shard may be half written
                 if progress.stage == "write" and isinstance(error, OSError):
                     raise RobomixError(_no_room(folder, error)) from error
-                quarantine.append(_quarantine_row(job, record, key=key, stage=progress.stage, error=error))
+                quarantine.append(quarantine_row(job, record, key=key, stage=progress.stage, error=error))
         shard = writer.finish()
         if shard is not None:
-            _upload(lake, job.source, shard)
+            _upload(lake, job.source, shard, receipt=make_receipt(shard, claims))
     rows = [] if shard is None else _rows(job, shard, keys)
     return Bundle(
         bundle_id=bundle.bundle_id,
@@ -100,13 +108,30 @@ def run_bundle(job: Job, bundle: PlannedBundle) -> Bundle:
     )
 
 
-def _take(job: Job, record: Record, progress: _Progress) -> Episode:
+def _take(job: Job, record: Record, progress: _Progress) -> tuple[Episode, Claim]:
+    """The episode, and what its source says that it must read back as."""
+    if record.problem is None:
+        progress.stage = "read"
+    raw = read(job, record)
+    progress.stage = "standardize"
+    witness = Witness(episode_id=raw.digest)
+    episode = convert(job, raw, record, see=witness.see)
+    binding = job.embodiment.sources[job.format]
+    frames = source_frames(raw, embodiment=job.embodiment, binding=binding)
+    values = source_values(frames, embodiment=job.embodiment, binding=binding)
+    return episode, witness.claim(frames, episode, signals=values)
+
+
+def read(job: Job, record: Record) -> RawEpisode:
+    """A record as it was logged; EpisodeError where it is known to be unreadable already."""
     if record.problem is not None:
         raise EpisodeError(record.problem.reason, record.problem.message)
-    progress.stage = "read"
+    return format_named(job.format).read(job.location, record)
+
+
+def convert(job: Job, raw: RawEpisode, record: Record, *, see: See) -> Episode:
+    """A record that was read, as this job stores it."""
     reader = format_named(job.format)
-    raw = reader.read(job.location, record)
-    progress.stage = "standardize"
     return standardize(
         raw,
         embodiment=job.embodiment,
@@ -117,6 +142,7 @@ def _take(job: Job, record: Record, progress: _Progress) -> Episode:
         location=job.location,
         adapter=(reader.NAME, reader.VERSION),
         licence=job.licence,
+        see=see,
     )
 
 
@@ -133,13 +159,14 @@ def _no_room(folder: Path, error: OSError) -> str:
     )
 
 
-def _upload(lake: Lake, source: str, shard: Shard) -> None:
-    """Put both files in, also where a killed run left the same ones.
+def _upload(lake: Lake, source: str, shard: Shard, *, receipt: Receipt) -> None:
+    """Put the shard and its receipt in, also where a killed run left the same ones.
 
     They must be young again, or a `gc` would take them for garbage before their rows are committed.
     """
     for local, extension in ((shard.parquet, "parquet"), (shard.tar, "tar")):
         lake.upload(local, f"shards/{source}/{shard.digest}.{extension}")
+    lake.write(f"shards/{source}/{shard.digest}.{EXTENSION}", receipt.encoded())
 
 
 def _rows(job: Job, shard: Shard, keys: dict[str, list[str]]) -> list[Row]:
@@ -168,7 +195,8 @@ def _annotations(episode: Episode, conversion: str) -> Iterator[Row]:
         yield row | {"annotation_id": digest_json(row)}
 
 
-def _quarantine_row(job: Job, record: Record, *, key: str, stage: Stage, error: Exception) -> Row:
+def quarantine_row(job: Job, record: Record, *, key: str, stage: Stage, error: Exception) -> Row:
+    """Why a record could not be taken, where in the code, and where in the log."""
     reason = error.reason if isinstance(error, EpisodeError) else f"{UNFORESEEN}{type(error).__name__.lower()}"
     frames = [(Path(frame.filename).name, frame.name) for frame in traceback.extract_tb(error.__traceback__)]
     return {
@@ -190,7 +218,8 @@ def _quarantine_row(job: Job, record: Record, *, key: str, stage: Stage, error: 
 
 @contextmanager
 def _spool() -> Iterator[Path]:
-    """A local folder for a shard in the making, named by its process so that a dead one's can be told."""
+    """A local folder for a shard in the making, named by its process so that a dead one's can be told and removed."""
+    sweep_spools()
     folder = Path(tempfile.mkdtemp(prefix=f"{_SPOOL}{os.getpid()}-"))
     try:
         yield folder

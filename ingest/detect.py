@@ -1,17 +1,29 @@
-"""Which format a location is of, and which robot its logs are of."""
+"""Which format a location is of, and which robot its logs are of.
+
+A user's own format is a module with the same two functions, in any installed package that names it as an entry point
+of the group `robomix.formats` (docs/formats.md); it is tried after robomix's own.
+"""
 
 from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import PurePosixPath
 from typing import cast
 
-from ingest.formats import aloha, lerobot, rlds
+from ingest.formats import aloha, bridge_raw, droid_raw, lerobot, mcap, rlds, robomimic, rosbag, zarr_replay
 from ingest.location import Location
+from ingest.oxe.table import oxe_embodiment
 from ingest.record import Discovery, Format
 from schema.embodiment import Embodiment, builtin_embodiments, load_embodiment
 from schema.errors import ConfigError, SourceError
 
-FORMATS: tuple[Format, ...] = tuple(cast(Format, module) for module in (rlds, lerobot, aloha))
-"""Every format, in the order in which a location is tried."""
+FORMATS: tuple[Format, ...] = tuple(
+    cast(Format, module)
+    for module in (rlds, lerobot, aloha, droid_raw, bridge_raw, robomimic, zarr_replay, mcap, rosbag)
+)
+"""Every format of robomix's own, in the order in which a location is tried."""
+ENTRY_POINTS = "robomix.formats"
 
 
 def format_named(name: str) -> Format:
@@ -19,7 +31,52 @@ def format_named(name: str) -> Format:
     for item in FORMATS:
         if name == item.NAME:
             return item
+    if name in (found := _entry_points()):
+        return _loaded(found[name])
     raise ConfigError(f"unknown format {name!r}: choose one of {_choices()}")
+
+
+@cache
+def _entry_points() -> dict[str, EntryPoint]:
+    """The installed packages' formats by name; ConfigError where two claim one name."""
+    taken = {item.NAME: "robomix" for item in FORMATS}
+    found: dict[str, EntryPoint] = {}
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: (point.name, point.value)):
+        if point.name in taken and taken[point.name] != point.value:  # an editable install may list one twice
+            raise ConfigError(
+                f"the entry point {point.name!r} ({point.value}) has the name of a format of {taken[point.name]}: "
+                f"rename it in the group {ENTRY_POINTS!r} of its package, or uninstall one of the two"
+            )
+        taken[point.name] = point.value
+        found[point.name] = point
+    return found
+
+
+@cache
+def _loaded(point: EntryPoint) -> Format:
+    """The module of an entry point; ConfigError where it cannot be imported or is no format."""
+    try:
+        module = point.load()
+    except Exception as error:
+        raise ConfigError(
+            f"the format {point.name!r} cannot be imported from {point.value} ({type(error).__name__}: {error}): "
+            "mend or uninstall its package"
+        ) from error
+    lacks = [name for name in ("NAME", "VERSION", "discover", "read") if not hasattr(module, name)]
+    if lacks or point.name != module.NAME:
+        wrong = f"it lacks {', '.join(lacks)}" if lacks else f"its NAME is {module.NAME!r}"
+        raise ConfigError(
+            f"the format {point.name!r} ({point.value}) is not what ingest.record.Format asks for: {wrong}; see "
+            "docs/formats.md"
+        )
+    return cast(Format, module)
+
+
+def _formats() -> Iterator[Format]:
+    """Robomix's own formats, then those of other packages."""
+    others = _entry_points()  # before the first is tried, so that a clash of names never goes unseen
+    yield from FORMATS
+    yield from map(_loaded, others.values())
 
 
 def detect(location: Location, format_name: str | None) -> tuple[Format, Discovery]:
@@ -27,7 +84,7 @@ def detect(location: Location, format_name: str | None) -> tuple[Format, Discove
 
     SourceError where no format knows the location.
     """
-    for item in FORMATS if format_name is None else (format_named(format_name),):
+    for item in _formats() if format_name is None else (format_named(format_name),):
         discovery = item.discover(location)
         if discovery is not None:
             return item, discovery
@@ -42,7 +99,7 @@ def detect(location: Location, format_name: str | None) -> tuple[Format, Discove
 
 
 def _choices() -> str:
-    return ", ".join(item.NAME for item in FORMATS)
+    return ", ".join([*(item.NAME for item in FORMATS), *_entry_points()])
 
 
 def find_embodiment(discovery: Discovery, wanted: str | None) -> Embodiment:
@@ -59,6 +116,8 @@ def find_embodiment(discovery: Discovery, wanted: str | None) -> Embodiment:
                 f"add a [sources.{discovery.format}] table (`--dry-run` prints a draft of one)"
             )
         return embodiment
+    if discovery.format == rlds.NAME and (named := oxe_embodiment(discovery.name)) is not None:
+        return named
     known = builtin_embodiments()
     fitting: list[Embodiment] = []
     for name in (discovery.robot, discovery.name):  # what the robot is called says more than a folder's name

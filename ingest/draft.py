@@ -25,6 +25,8 @@ _UNITS = {
 }
 _FRAMES = {"eef_position": "base", "eef_rotation": "base", "base_velocity": "base", "gripper": "fraction"}
 _VELOCITIES = {"joint_velocity", "gripper_velocity", "base_velocity"}
+_BY_NAME = {"mcap", "rosbag"}
+"""Formats whose columns come in any order and have names."""
 _WHOLE_VIEW = re.compile(r"base|top|high|front|head|ego|primary|main|exterior|image_0")
 
 
@@ -108,8 +110,11 @@ def _binding(discovery: Discovery, signals: Mapping[str, Guess], cameras: Mappin
     yield f"[sources.{discovery.format}]"
     yield f"match = [{_text(discovery.robot or discovery.name)}]"
     yield f"[sources.{discovery.format}.signals]"
+    names = {item.path: item.names for item in discovery.fields if discovery.format in _BY_NAME}
     for name, guess in signals.items():
-        field = f"{guess.path}[{guess.start}:{guess.start + len(guess.dims)}]"
+        stop = guess.start + len(guess.dims)
+        told = names.get(guess.path, ())[guess.start : stop]
+        field = f"{guess.path}[{','.join(told) or f'{guess.start}:{stop}'}]"
         note = "  # check: 0 = open, 1 = closed; else `| invert_gripper`" if guess.quantity == "gripper" else ""
         if guess.is_borrowed:
             note = f"  # check: the log names no {name.split('.')[0]} stream, this one stands in"

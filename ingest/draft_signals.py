@@ -14,6 +14,7 @@ _MAX_WIDTH = 64
 _NO_SIGNAL = re.compile(
     r"(^|[./_])(is_\w+|reward|discount|done|success|valid\w*|annotation|timestamp|\w*index)([./_]|$)|embedding"
 )
+_ACTION = re.compile(r"action|command|cmd")
 _BINDABLE = re.compile(r"[^\[\]|\s]+")
 _NAMES: tuple[tuple[str, Quantity], ...] = (
     (r"(grip|claw|jaw)\w*vel", "gripper_velocity"),
@@ -100,7 +101,7 @@ def _split(item: SourceField) -> list[Guess]:
         is_odd_rotation = quantity == "eef_rotation" and count != 3
         guesses.append(
             Guess(
-                role="action" if "action" in item.path.lower() else "state",
+                role="action" if _ACTION.search(item.path.lower()) else "state",
                 part=part,
                 quantity="joint_position" if is_odd_rotation else quantity,
                 path=item.path,

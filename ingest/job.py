@@ -10,27 +10,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import polars as pl
-import ray
 
-from ingest.bundle import Job, run_bundle, sweep_spools
+from ingest.bundle import Job, run_bundle
+from ingest.conventions.probe import probe
+from ingest.conventions.verdict import check_accepted, hold_to_table, oddities
 from ingest.detect import detect, find_embodiment, format_named
 from ingest.location import Location
-from ingest.plan import Plan, PlannedBundle, conversion_of, make_plan, source_key
+from ingest.plan import Plan, conversion_of, make_plan
 from ingest.record import Discovery
 from ingest.standardize import parse_expression
-from schema.cluster import num_cpus, start_ray
+from ingest.tasks import run_all
+from schema.cluster import start_ray
 from schema.commit import Bundle, Outcome, commit, compact, done_bundles, tally
 from schema.embodiment import Embodiment
-from schema.errors import ConfigError, RobomixError, SourceError
+from schema.errors import ConfigError, SourceError
 from schema.lake import Lake
 from schema.picture import ImageSettings
 
 GROUP_BUNDLES = 64
 GROUP_SECONDS = 30.0
 """How many bundles, or how long, a driver waits at most before it commits."""
-_IN_FLIGHT_PER_CPU = 2
-_RETRIES = 3
-"""How often a bundle is tried again whose worker died; an error that a worker lives to tell is not tried again."""
 
 Progress = Callable[[int, int], None]
 """Called with (records done, records discovered)."""
@@ -47,6 +46,10 @@ class Request:
     format: str | None = None
     limit: int | None = None
     """Take the first so many records only."""
+    retry: str | None = None
+    """Take nothing but the records that are in quarantine for this reason."""
+    accept: tuple[str, ...] = ()
+    """Checks of `ingest.conventions` whose contradictions do not stop the source."""
     settings: ImageSettings = field(default_factory=ImageSettings)
 
 
@@ -93,6 +96,7 @@ def discover(request: Request) -> tuple[Location, Discovery]:
 
 def prepare(request: Request) -> Prepared:
     """Everything that can be known before anything is written; every mistake of the request is found here."""
+    check_accepted(request.accept)
     location, discovery = discover(request)
     embodiment = find_embodiment(discovery, request.embodiment)
     for expression in embodiment.sources[discovery.format].signals.values():
@@ -111,13 +115,23 @@ def prepare(request: Request) -> Prepared:
     )
 
 
-def ingest(request: Request, *, lake_uri: str, progress: Progress | None = None) -> Report:
-    """Take a source into a lake; goes on where an earlier run of the same request stopped."""
+def ingest(
+    request: Request, *, lake_uri: str, progress: Progress | None = None, ray_address: str | None = None
+) -> Report:
+    """Take a source into a lake; goes on where an earlier run of the same request stopped.
+
+    `ray_address` names a running cluster; by default the one of RAY_ADDRESS, else one of this machine's own.
+    """
     prepared = prepare(request)
     lake = Lake.open_or_create(lake_uri)
     lake.keep_embodiment(prepared.embodiment)
     plan = make_plan(
-        lake, prepared.location, prepared.discovery, source=prepared.source, conversion=prepared.conversion
+        lake,
+        prepared.location,
+        prepared.discovery,
+        source=prepared.source,
+        conversion=prepared.conversion,
+        retry=request.retry,
     )
     job = Job(
         lake_uri=lake.uri,
@@ -130,11 +144,13 @@ def ingest(request: Request, *, lake_uri: str, progress: Progress | None = None)
         ingest_run=plan.plan_id,
         licence=prepared.discovery.licence,
     )
-    fresh = _run(lake, job, plan, progress=progress or (lambda *_: None))
-    return _account(lake, prepared, ingest_run=plan.plan_id, fresh=fresh)
+    fresh = _run(lake, job, plan, request=request, progress=progress or (lambda *_: None), ray_address=ray_address)
+    return _account(lake, prepared, plan, fresh=fresh)
 
 
-def _run(lake: Lake, job: Job, plan: Plan, *, progress: Progress) -> dict[str, Outcome]:
+def _run(
+    lake: Lake, job: Job, plan: Plan, *, request: Request, progress: Progress, ray_address: str | None
+) -> dict[str, Outcome]:
     """Do what is not done yet; what became of the records that this run touched, by source_key."""
     done = done_bundles(lake, [bundle.bundle_id for bundle in plan.bundles])
     todo = [bundle for bundle in plan.bundles if bundle.bundle_id not in done]
@@ -144,11 +160,11 @@ def _run(lake: Lake, job: Job, plan: Plan, *, progress: Progress) -> dict[str, O
     outcomes: dict[str, Outcome] = {}
     if not todo:
         return outcomes
-    sweep_spools()
-    start_ray()
+    start_ray(ray_address)
+    hold_to_table(lake, job, plan, accept=request.accept, run=lambda probed: run_all(probe, job, probed))
     group: list[Bundle] = []
     since = time.monotonic()
-    for wave in _finished(job, todo):
+    for wave in run_all(run_bundle, job, todo):
         group += [bundle for _, bundle in wave]
         finished += sum(len(planned.records) for planned, _ in wave)
         progress(finished, total)
@@ -161,56 +177,9 @@ def _run(lake: Lake, job: Job, plan: Plan, *, progress: Progress) -> dict[str, O
     return outcomes
 
 
-def _finished(job: Job, todo: list[PlannedBundle]) -> Iterator[list[tuple[PlannedBundle, Bundle]]]:
-    """Run bundles as tasks, a bounded number at once; about every second, or sooner, the rows of those that ended."""
-    task = ray.remote(run_bundle).options(num_cpus=1, max_retries=_RETRIES, name=f"ingest {job.source}")
-    shared = ray.put(job)
-    in_flight = max(2, num_cpus() * _IN_FLIGHT_PER_CPU)
-    waiting = iter(todo)
-    running: dict[ray.ObjectRef[Bundle], PlannedBundle] = {}
-    try:
-        while True:
-            while len(running) < in_flight and (bundle := next(waiting, None)) is not None:
-                running[task.remote(shared, bundle)] = bundle
-            if not running:
-                return
-            ready, _ = ray.wait(list(running), num_returns=1, timeout=1.0)
-            ended = [(reference, running.pop(reference)) for reference in ready]
-            yield [(bundle, _result(reference, bundle)) for reference, bundle in ended]
-    finally:
-        for reference in running:
-            ray.cancel(reference, force=True)
-
-
-def _result(reference: "ray.ObjectRef[Bundle]", planned: PlannedBundle) -> Bundle:
-    """The rows of a task, or its own error rather than Ray's wrapping of it."""
-    try:
-        bundle: Bundle = ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause
-        if not isinstance(cause, RobomixError):
-            cause.add_note(str(error))
-        raise cause from None
-    except ray.exceptions.RayError as error:
-        raise RobomixError(_lost(planned, error)) from None
-    return bundle
-
-
-def _lost(planned: PlannedBundle, error: Exception) -> str:
-    """For a person: which records a worker died of, each time that it was tried."""
-    files = sorted({record.files[0] for record in planned.records})
-    numbers = [record.index for record in planned.records]
-    told = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    return (
-        f"no worker survived records {told} of the source ({type(error).__name__}), tried {_RETRIES + 1} times: "
-        "one of them crashes its decoder or needs more memory than there is; take it away, or give the workers more, "
-        f"and run the same command again. The files: {', '.join(files[:8])}{' …' if len(files) > 8 else ''}"
-    )
-
-
-def _account(lake: Lake, prepared: Prepared, *, ingest_run: str, fresh: dict[str, Outcome]) -> Report:
-    """Give every discovered record its one outcome, from this run's commits and from what was in the lake before."""
-    keys = [source_key(prepared.location, record) for record in prepared.discovery.records]
+def _account(lake: Lake, prepared: Prepared, plan: Plan, *, fresh: dict[str, Outcome]) -> Report:
+    """Give every planned record its one outcome, from this run's commits and from what was in the lake before."""
+    keys = plan.source_keys
     ours = (pl.col("source") == prepared.source) & (pl.col("conversion") == prepared.conversion)
     in_lake = set(lake.scan("episodes").filter(ours).select("source_key").collect()["source_key"])
     held = lake.scan("quarantine").filter(ours).sort("committed_at").select("source_key", "reason").collect()
@@ -224,15 +193,22 @@ def _account(lake: Lake, prepared: Prepared, *, ingest_run: str, fresh: dict[str
         source=prepared.source,
         format=prepared.discovery.format,
         embodiment=prepared.embodiment.name,
-        ingest_run=ingest_run,
+        ingest_run=plan.plan_id,
         discovered=len(keys),
         outcomes=tally(outcomes.values()),
         frames=int(frames.collect().item() or 0),
         quarantine={reason: by_reason.count(reason) for reason in sorted(set(by_reason))},
-        notes=prepared.discovery.notes,
+        notes=(*prepared.discovery.notes, *_left_alone(prepared, plan), *oddities(lake, plan.plan_id)),
     )
     assert report.discovered == sum(report.outcomes.values()), "two records share a source_key"
     return report
+
+
+def _left_alone(prepared: Prepared, plan: Plan) -> Iterator[str]:
+    """What a retry did not look at; nothing is left out in silence."""
+    others = len(prepared.discovery.records) - len(plan.source_keys)
+    if prepared.request.retry is not None and others:
+        yield f"--retry {prepared.request.retry}: {others} other records of the source were left alone"
 
 
 def _limited(discovery: Discovery, limit: int | None) -> Discovery:

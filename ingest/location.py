@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, cast
 
 from schema.digest import digest_json
-from schema.errors import SourceError
+from schema.errors import EpisodeError, SourceError
 from schema.store import open_store
 
 
@@ -48,7 +48,8 @@ class Location:
             raise SourceError(f"found nothing at {uri!r}: expected a folder or file with robot logs; check the path")
         if set(found) == {root}:
             root = str(PurePosixPath(root).parent)
-        stamps = {str(PurePosixPath(path).relative_to(root)): _stamp(info) for path, info in found.items()}
+        start = len(root.rstrip("/")) + 1  # every path is below the root: slicing is ten times as fast as PurePath
+        stamps = {path[start:]: _stamp(info) for path, info in found.items()}
         return cls(uri=str(fs.unstrip_protocol(root)), root=root, files=dict(sorted(stamps.items())))
 
     @cached_property
@@ -62,12 +63,28 @@ class Location:
         return PurePosixPath(self.root).name
 
     def __getstate__(self) -> dict[str, Any]:
-        """Cross process borders without the open file system."""
-        return {"uri": self.uri, "root": self.root, "files": self.files}
+        """Cross process borders without the open file system, with a million files in columns."""
+        sizes, versions = [s.size_bytes for s in self.files.values()], [s.version for s in self.files.values()]
+        return {"uri": self.uri, "root": self.root, "files": (list(self.files), sizes, versions)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        columns = zip(*state.pop("files"), strict=True)
+        files = {name: FileStamp(size_bytes=size, version=version) for name, size, version in columns}
+        self.__dict__.update(state, files=files)
 
     def path(self, file: str) -> str:
-        """The file in the file system's own spelling."""
-        return f"{self.root}/{file}"
+        """The file in the file system's own spelling; EpisodeError "outside_source" where it leads out of here."""
+        target = f"{self.root}/{file}"
+        is_outside = file.startswith("/") or ".." in PurePosixPath(file).parts
+        if not is_outside and "file" in self.fs.protocol:  # a link may lead anywhere
+            folder = Path(target).resolve() if Path(target).is_symlink() else _real(str(PurePosixPath(target).parent))
+            is_outside = not folder.is_relative_to(_real(self.root))
+        if is_outside:
+            raise EpisodeError(
+                "outside_source",
+                f"the file leads out of its source, expected links and paths inside: copy it there, {self.uri}/{file}",
+            )
+        return target
 
     def file_uri(self, file: str) -> str:
         """The absolute URI of a file here."""
@@ -96,6 +113,11 @@ class Location:
         """`source_key`: a digest of these files' names, sizes and versions, absent ones included."""
         stamps = [[file, *((s.size_bytes, s.version) if (s := self.files.get(file)) else (None,))] for file in files]
         return digest_json([self.uri, stamps, *identity])
+
+
+@lru_cache(maxsize=4096)
+def _real(folder: str) -> Path:
+    return Path(folder).resolve()
 
 
 def _stamp(info: dict[str, Any]) -> FileStamp:

@@ -90,11 +90,20 @@ class RawEpisode:
     """Numeric streams by path, `[T, …]`, as stored."""
     pictures: Mapping[str, Iterable[Pixels | bytes]]
     """Picture streams by camera key, T each, decoded as they are taken: RGB arrays or JPEG bytes."""
+    is_checked: bool = False
+    """Checksums of the log cover its JPEGs: those that pass through need not all be decoded to be trusted."""
     absent: Mapping[str, Problem] = field(default_factory=dict)
     """Picture streams that the log should have and does not."""
     timestamp_T: NDArray[np.float64] | None = None
     """Seconds; None means the nominal rate."""
     rate_hz: float | None = None
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of the columns of numeric streams that have them."""
+    clocks: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """When each row of a stream and each picture of a camera was taken, in seconds, where streams do not share a
+    clock: they then differ in length, there is no `timestamp_T`, and `ingest.align` makes frames of them."""
+    camera_timestamps: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """Per camera key `[T]`, where a picture was not taken at its frame's own time."""
     task: str | None = None
     instructions: tuple[Instruction, ...] = ()
     not_stored: Mapping[str, int] = field(default_factory=dict)

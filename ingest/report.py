@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from ingest.detect import find_embodiment
 from ingest.draft import draft
 from ingest.job import Report, Request, discover, prepare
-from ingest.plan import known_keys, source_key
+from ingest.plan import known_keys, source_keys
 from ingest.record import Discovery
+from ingest.source_rules import rule_lines
 from schema.commit import OUTCOMES
 from schema.errors import ConfigError
 from schema.lake import Lake
@@ -41,11 +42,14 @@ def dry_run_report(request: Request, *, lake_uri: str | None) -> Iterator[str]:
 def _plan_lines(request: Request, lake_uri: str | None) -> Iterator[str]:
     prepared = prepare(request)
     found = prepared.discovery
-    keys = {source_key(prepared.location, record) for record in found.records}
+    keys = set(source_keys(prepared.location, found.records))
     yield f"source {prepared.source}: {len(keys)} records, {found.format}, robot {found.robot!r}"
     yield f"embodiment {prepared.embodiment.name}: {prepared.embodiment.title}, {prepared.embodiment.rate_hz:g} Hz"
     yield f"conversion {prepared.conversion}"
     yield from (f"note: {note}" for note in found.notes)
+    binding = prepared.embodiment.sources[found.format]
+    yield from (f"rule: {line}" for line in rule_lines(binding))
+    yield from (f"doubt: {doubt}" for doubt in binding.doubt)
     yield from _stream_lines(found)
     broken = [record for record in found.records if record.problem is not None]
     yield from (f"broken: {record.problem.reason}: {record.problem.message}" for record in broken if record.problem)

@@ -6,17 +6,19 @@ signal claims is an extra, or is named in `not_stored`. Pictures: `standard_pict
 # Legend: T frames, D a signal's width.
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.align import align
 from ingest.location import Location
 from ingest.record import RawEpisode, Record
-from ingest.standard_pictures import store_cameras
-from ingest.transforms import TRANSFORMS
+from ingest.source_rules import follow
+from ingest.standard_pictures import See, see_nothing, store_cameras
+from ingest.transforms import NEXT_STEP, TRANSFORMS, columns_for
 from schema.embodiment import Embodiment, Signal, SourceBinding
 from schema.episode import Episode, Numbers, Provenance
 from schema.errors import ConfigError, EpisodeError
@@ -35,24 +37,43 @@ _RATE_TOLERANCE = 0.1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Expression:
-    """A binding's field, parsed: `path[start:stop] | transform | …`."""
+    """A binding's field, parsed: `path[start:stop] | transform | …`, or with the columns' names in the brackets."""
 
     path: str
     columns: slice
     transforms: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    """The columns by name, in this order; none where they are given by number."""
+
+    def indices(self, width: int, names: Sequence[str] = ()) -> list[int]:
+        """Which of a stream's columns are meant, in order; EpisodeError where it has no such columns."""
+        stop = width if self.columns.stop is None else self.columns.stop
+        missing = [name for name in self.names if name not in names]
+        if missing or stop > width:
+            wanted = ",".join(self.names) or f"{self.columns.start}:{stop}"
+            told = f", called {', '.join(names)}" if names else ""
+            raise EpisodeError(
+                "width_mismatch",
+                f"columns [{wanted}] of {self.path!r} are bound, which has {width}{told}: correct the binding",
+            )
+        return [names.index(name) for name in self.names] or list(range(self.columns.start or 0, stop))
 
 
 def parse_expression(text: str) -> Expression:
     """The parts of a field; ConfigError with the choices where it names an unknown transform."""
     field, *transforms = (part.strip() for part in text.split("|"))
-    match = re.fullmatch(r"([^\[\]]+)(?:\[(\d+):(\d+)\])?", field)
+    match = re.fullmatch(r"([^\[\]]+)(?:\[(?:(\d+):(\d+)|([^\[\]:]+))\])?", field)
     if match is None:
-        raise ConfigError(f"cannot read the field {text!r}: expected `path[start:stop] | transform | …`")
+        raise ConfigError(
+            f"cannot read the field {text!r}: expected `path[start:stop] | transform | …` or `path[name,…] | …`"
+        )
     if unknown := [name for name in transforms if name not in TRANSFORMS]:
         raise ConfigError(f"field {text!r} names unknown transforms {unknown}: choose from {', '.join(TRANSFORMS)}")
-    path, start, stop = match.groups()
+    path, start, stop, names = match.groups()
     columns = slice(None) if start is None else slice(int(start), int(stop))
-    return Expression(path=path, columns=columns, transforms=tuple(transforms))
+    return Expression(
+        path=path, columns=columns, transforms=tuple(transforms), names=tuple(names.split(",")) if names else ()
+    )
 
 
 def standardize(
@@ -66,19 +87,29 @@ def standardize(
     location: Location,
     adapter: tuple[str, int],
     licence: str | None = None,
-    consent: str | None = None,
+    see: See = see_nothing,
 ) -> Episode:
     """The episode in robomix's terms; EpisodeError with its reason where it cannot be one.
 
-    `adapter` is the format's name and version. Takes the raw episode's pictures, so that it can be done once only.
+    `adapter` is the format's name and version; `see` is shown each picture as it is stored. Takes the raw episode's
+    pictures, so that it can be done once only.
     """
-    expressions = {name: parse_expression(text) for name, text in binding.signals.items()}
+    raw = source_frames(raw, embodiment=embodiment, binding=binding)
+    expressions = _expressions(binding)
     signals = {name: _signal(raw, embodiment.signal(name), field) for name, field in expressions.items()}
     timestamp_T = _timestamps(raw, _length(signals), rate_hz=raw.rate_hz or embodiment.rate_hz)
     _check_finite(signals, embodiment)
     extras, not_stored = _unclaimed(raw, expressions, num_frames=len(timestamp_T))
-    cameras = store_cameras(raw, embodiment=embodiment, binding=binding, settings=settings, num_frames=len(timestamp_T))
+    bound_cameras = {**binding.cameras, **binding.optional_cameras}
+    cameras = store_cameras(
+        raw, embodiment=embodiment, binding=binding, settings=settings, num_frames=len(timestamp_T), see=see
+    )
     notes = [*raw.notes, *cameras.notes, *_range_notes(signals, embodiment), *_rate_notes(raw, timestamp_T)]
+    notes += [
+        f"{name} is no recorded command: the next state, {field.path!r}, stands in for it"
+        for name, field in expressions.items()
+        if NEXT_STEP in field.transforms
+    ]
     if raw.task is None:
         notes.append("the log names no task: the source's name stands for it")
     return Episode(
@@ -91,7 +122,9 @@ def standardize(
         signals=signals,
         extras=extras,
         cameras=cameras.pictures,
-        camera_timestamps=dict.fromkeys(cameras.pictures, timestamp_T),
+        camera_timestamps={
+            name: raw.camera_timestamps.get(bound_cameras[name], timestamp_T) for name in cameras.pictures
+        },
         absent_cameras=cameras.absent,
         not_stored=not_stored | cameras.not_stored,
         provenance=Provenance(
@@ -107,10 +140,43 @@ def standardize(
         scene=raw.scene,
         operator=raw.operator,
         recorded_at=raw.recorded_at,
-        licence=licence,
-        consent=consent,
+        licence=licence or binding.licence,
         is_simulated=raw.is_simulated,
     )
+
+
+def source_frames(raw: RawEpisode, *, embodiment: Embodiment, binding: SourceBinding) -> RawEpisode:
+    """The raw episode by its source's rules and on one clock: the frames that are stored, in the log's own terms.
+
+    Takes no picture yet.
+    """
+    raw = follow(raw, binding)
+    if raw.clocks:
+        return align(raw, fields=_expressions(binding), embodiment=embodiment, binding=binding)
+    return raw
+
+
+def source_values(raw: RawEpisode, *, embodiment: Embodiment, binding: SourceBinding) -> dict[str, NDArray[np.float64]]:
+    """Every bound signal without loss, to measure a stored one by: floats as they are, all else in double precision.
+
+    `raw` is what `source_frames` gave.
+    """
+    expressions = _expressions(binding)
+    wanted = {field.path for field in expressions.values()}
+    wide = {
+        path: values if values.dtype in {np.dtype(np.float32), np.dtype(np.float64)} else values.astype(np.float64)
+        for path, values in raw.fields.items()
+        if path in wanted
+    }
+    widened = replace(raw, fields=wide)
+    return {
+        name: _signal(widened, embodiment.signal(name), field).astype(np.float64, copy=False)
+        for name, field in expressions.items()
+    }
+
+
+def _expressions(binding: SourceBinding) -> dict[str, Expression]:
+    return {name: parse_expression(text) for name, text in binding.signals.items()}
 
 
 def _signal(raw: RawEpisode, signal: Signal, field: Expression) -> Numbers:
@@ -123,15 +189,18 @@ def _signal(raw: RawEpisode, signal: Signal, field: Expression) -> Numbers:
     stored = raw.fields[field.path]
     values_TD = stored.reshape(len(stored), prod(stored.shape[1:]))
     width = values_TD.shape[1]
-    start, stop = field.columns.start or 0, width if field.columns.stop is None else field.columns.stop
-    if stop > width or stop - start != signal.width:
+    try:
+        columns = field.indices(width, raw.names.get(field.path, ()))
+    except EpisodeError as error:
+        raise EpisodeError(error.reason, f"{signal.name} has {signal.width} dimensions: {error}") from error
+    if len(columns) != columns_for(signal.width, field.transforms):
         raise EpisodeError(
             "width_mismatch",
-            f"{signal.name} has {signal.width} dimensions and is bound to columns [{start}:{stop}] of {field.path!r}, "
+            f"{signal.name} has {signal.width} dimensions and is bound to {len(columns)} columns of {field.path!r}, "
             f"which has {width}: correct the binding",
         )
     dtype = stored.dtype if stored.dtype in {np.dtype(np.float32), np.dtype(np.float64)} else np.dtype(np.float32)
-    chosen: Numbers = np.ascontiguousarray(values_TD[:, field.columns], dtype=dtype.newbyteorder("="))
+    chosen: Numbers = np.ascontiguousarray(values_TD[:, columns], dtype=dtype.newbyteorder("="))
     for name in field.transforms:
         chosen = TRANSFORMS[name][0](chosen)
     return chosen
@@ -188,7 +257,7 @@ def _unclaimed(
     not_stored = dict(raw.not_stored)
     for path, values in raw.fields.items():
         width = prod(values.shape[1:])
-        if path in _BOOKKEEPING or _claimed(path, width, expressions) == set(range(width)):
+        if path in _BOOKKEEPING or _claimed(raw, path, expressions) == set(range(width)):
             continue
         if width <= _MAX_EXTRA and len(values) == num_frames:
             extras[path] = values
@@ -197,9 +266,10 @@ def _unclaimed(
     return extras, not_stored
 
 
-def _claimed(path: str, width: int, expressions: Mapping[str, Expression]) -> set[int]:
-    every = range(width)
-    return {column for field in expressions.values() if field.path == path for column in every[field.columns]}
+def _claimed(raw: RawEpisode, path: str, expressions: Mapping[str, Expression]) -> set[int]:
+    width, names = prod(raw.fields[path].shape[1:]), raw.names.get(path, ())
+    fields = [field for field in expressions.values() if field.path == path]
+    return {column for field in fields for column in field.indices(width, names)}
 
 
 def _range_notes(signals: Mapping[str, Numbers], embodiment: Embodiment) -> Iterator[str]:

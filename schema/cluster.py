@@ -1,4 +1,4 @@
-"""The way to a Ray cluster, one for all jobs: the one that RAY_ADDRESS names, else one of this machine's own.
+"""The way to a Ray cluster, one for all jobs: the given one, or the one of RAY_ADDRESS, else one of this machine's own.
 
 Workers are fresh processes: they find the packages by PYTHONPATH, and one thread each keeps their sums the same on any
 machine. A cluster of this machine's own listens on loopback only and ends with the process.
@@ -14,13 +14,13 @@ import ray
 from schema.errors import ConfigError
 
 
-def start_ray() -> None:
+def start_ray(address: str | None = None) -> None:
     """Join or start the cluster; nothing where this process has one already. ConfigError where it cannot be joined."""
     if ray.is_initialized():
         return
     paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
     variables = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    address = os.environ.get("RAY_ADDRESS")
+    address = address or os.environ.get("RAY_ADDRESS")
     own: dict[str, Any] = {} if address else {"_node_ip_address": "127.0.0.1"}
     try:
         ray.init(
@@ -35,7 +35,7 @@ def start_ray() -> None:
         reason = str(error.__cause__ or error).strip().splitlines()[-1]
         raise ConfigError(
             f"cannot join the Ray cluster of RAY_ADDRESS={address!r}: {reason}; start it (`ray start --head`), set "
-            "RAY_AUTH_MODE=token if it asks for a token, or unset RAY_ADDRESS to use this machine alone"
+            "RAY_AUTH_MODE=token if it asks for a token, or name no address to use this machine alone"
         ) from error
 
 

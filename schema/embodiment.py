@@ -30,6 +30,7 @@ Quantity = Literal[
     "gripper",
     "gripper_velocity",
     "finger_position",
+    "base_position",
     "base_velocity",
     "torso_height",
 ]
@@ -40,19 +41,21 @@ Rotation = Literal["euler_xyz", "rotation_vector", "quaternion_xyzw", "quaternio
 CameraRole = Literal["exterior", "wrist"]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
 SignalName = Annotated[str, StringConstraints(pattern=r"^(state|action)\.[a-z0-9_]+$")]
-Field_ = Annotated[str, StringConstraints(pattern=r"^[^\[\]|\s]+(\[\d+:\d+\])?(\s*\|\s*[a-z0-9_]+)*$")]
+_COLUMNS = r"(\d+:\d+|[^\[\]|,:\s]+(,[^\[\]|,:\s]+)*)"
+Field_ = Annotated[str, StringConstraints(pattern=rf"^[^\[\]|\s]+(\[{_COLUMNS}\])?(\s*\|\s*[a-z0-9_]+)*$")]
 
 _UNITS: dict[Quantity, set[Unit]] = {
-    "joint_position": {"rad", "m"},
+    "joint_position": {"rad", "m", "1"},  # 1: a fraction of a calibrated range, −1 to 1
     "joint_velocity": {"rad/s", "m/s"},
     "joint_effort": {"N m", "1"},
-    "eef_position": {"m"},
+    "eef_position": {"m", "1"},  # 1: a command on a scale that the log does not tell
     "eef_rotation": {"rad", "1"},
     "eef_linear_velocity": {"m/s"},
     "eef_angular_velocity": {"rad/s"},
     "gripper": {"1"},
     "gripper_velocity": {"1/s"},
     "finger_position": {"rad", "1"},
+    "base_position": {"m", "rad"},
     "base_velocity": {"m/s", "rad/s"},
     "torso_height": {"m", "rad"},
 }
@@ -135,7 +138,8 @@ class ActionSpace(_Table):
 class SourceBinding(_Table):
     """How one log format names this robot's fields.
 
-    A field is `path[start:stop] | transform | …` with the transforms of `ingest.standardize`.
+    A field is `path[start:stop] | transform | …` with the transforms of `ingest.transforms`, or
+    `path[name,name,…] | …` where the log names the columns of its streams.
     """
 
     match: tuple[str, ...] = ()
@@ -145,6 +149,26 @@ class SourceBinding(_Table):
     """Camera name → the format's key. A log without this camera is quarantined."""
     optional_cameras: dict[Name, str] = {}
     """The same for cameras that a log may lack: absent ones are recorded as absent."""
+    rate_hz: float | None = Field(default=None, gt=0, le=1000)
+    """How often a log of this source has a frame, where the log does not say; None: the embodiment's rate."""
+    drop_first: int = Field(default=0, ge=0)
+    """So many frames at the start of each episode are not taken."""
+    only_successes: bool = False
+    """An episode that does not say that it succeeded is quarantined."""
+    bgr_cameras: tuple[Name, ...] = ()
+    """Cameras whose pictures were stored with red and blue exchanged."""
+    instruction: str | None = None
+    """A field of UTF-8 bytes padded with zeros that holds the instruction."""
+    is_simulated: bool | None = None
+    licence: str | None = None
+    """Of the source as its makers published it, where the log does not say."""
+    doubt: tuple[str, ...] = Field(default=(), exclude=True)
+    """What is not sure of these facts, for people; changes nothing of what is stored but notes."""
+    clock: float | str | None = None
+    """What the frames of a log without a common clock follow: the stream or camera of that name, or a rate in Hz.
+    None: the stream of the default action space's first action."""
+    max_gap_s: float = Field(default=0.5, gt=0)
+    """How far apart the samples around a frame, and how old its pictures, may be in such a log."""
 
 
 class Embodiment(_Table):

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from schema.lake import Lake
+from schema.receipt import EXTENSION
 
 DEFAULT_AGE = timedelta(hours=24)
 """Younger files are left alone: an ingest may be about to commit them."""
@@ -46,7 +47,7 @@ def remove(lake: Lake, garbage: list[Garbage]) -> None:
 
 def _referenced(lake: Lake) -> set[str]:
     rows = lake.scan("episodes").select(pl.col("shard").unique()).collect()
-    return {f"{shard}.{extension}" for shard in rows["shard"] for extension in ("tar", "parquet")}
+    return {f"{shard}.{extension}" for shard in rows["shard"] for extension in ("tar", "parquet", EXTENSION)}
 
 
 def _modified(info: dict[str, Any]) -> datetime:

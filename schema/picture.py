@@ -18,8 +18,13 @@ from schema.errors import EpisodeError
 Pixels = NDArray[np.uint8]
 
 IMAGE_SIZE = 224
+MAX_PIXELS = 64 << 20
+"""No picture of a log is larger; a few bytes may claim any size."""
 JPEG_QUALITY = 95
 _JPEG_SUBSAMPLING = "420"
+_JPEG_END = b"\xff\xd9"
+_PLAIN_JPEG_BYTES, _PLAIN_PIXELS_PER_BYTE = 1024, 16
+"""A JPEG of one colour takes its tables and a byte for some forty pixels; one with more than this shows something."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,9 +44,18 @@ def jpeg_size(jpeg: bytes | memoryview) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def check_size(height: int, width: int) -> None:
+    """EpisodeError "absurd_size" where a picture claims more than MAX_PIXELS; to be asked before it is decoded."""
+    if height * width > MAX_PIXELS:
+        raise EpisodeError(
+            "absurd_size", f"found a picture of {height} × {width}, expected at most {MAX_PIXELS} pixels"
+        )
+
+
 def decode_jpeg(jpeg: bytes | memoryview) -> Pixels:
-    """All pixels; EpisodeError "bad_jpeg" where the bytes cannot be decoded to the end."""
+    """All pixels; EpisodeError "bad_jpeg" where they cannot be decoded to the end, "absurd_size" where too many."""
     try:
+        check_size(*simplejpeg.decode_jpeg_header(jpeg)[:2])
         pixels: Pixels = simplejpeg.decode_jpeg(jpeg, colorspace="RGB")
     except ValueError as error:
         raise EpisodeError("bad_jpeg", f"a JPEG of {len(jpeg)} bytes cannot be decoded: {error}") from error
@@ -86,6 +100,19 @@ def resize(pixels: Pixels, height: int, width: int) -> Pixels:
         return pixels
     scaled = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
     return np.array(scaled)  # a copy, since Pillow's own view cannot be written to
+
+
+def taken_by_header(jpeg: bytes, settings: ImageSettings) -> Picture | None:
+    """A JPEG that passes through, without decoding it; None where it must be looked at.
+
+    That is where it does not fit, does not end as a JPEG does, or is so small that it may well be black.
+    """
+    if not jpeg.endswith(_JPEG_END):
+        return None
+    height, width = jpeg_size(jpeg)
+    if max(height, width) > settings.size or len(jpeg) < _PLAIN_JPEG_BYTES + height * width // _PLAIN_PIXELS_PER_BYTE:
+        return None
+    return Picture(jpeg=jpeg, width=width, height=height)
 
 
 def store(picture: Pixels | bytes, settings: ImageSettings) -> tuple[Picture, Pixels]:

@@ -160,6 +160,26 @@ PREDICTIONS = pa.schema(
     ]
 )
 
+FINDINGS = pa.schema(
+    [
+        ("source", pa.string()),
+        ("embodiment", pa.string()),
+        ("conversion", pa.string()),
+        ("ingest_run", pa.string()),
+        ("check", pa.string()),
+        ("subject", pa.string()),  # a signal, part, camera or clock
+        ("status", pa.string()),  # agrees, contradicts, noticed, unsure
+        ("confidence", pa.float64()),  # lower 95 % bound on the share of episodes that say so
+        ("episodes", pa.int64()),  # how many could tell
+        ("against", pa.int64()),
+        ("measured", pa.float64()),  # the check's own statistic; null where nothing could tell
+        ("message", pa.string()),
+        ("accepted", pa.bool_()),  # a contradiction that the user took upon himself
+        ("committed_at", _TIME),
+        ("format_version", pa.int32()),
+    ]
+)
+
 TABLES: dict[str, pa.Schema] = {
     "episodes": EPISODES,
     "quarantine": QUARANTINE,
@@ -168,4 +188,5 @@ TABLES: dict[str, pa.Schema] = {
     "scores": SCORES,
     "training_runs": TRAINING_RUNS,
     "predictions": PREDICTIONS,
+    "findings": FINDINGS,
 }

@@ -1,4 +1,4 @@
-"""Re-read a whole lake and compare everything with everything: digests, offsets, counts, tar against Parquet.
+"""Re-read a whole lake and compare everything with everything: digests, offsets, counts, tar, Parquet, receipts.
 
 The tar is read by Python's own `tarfile` and the pictures by their headers and decoder, not by the code that wrote
 them. Every problem is listed; nothing is changed.
@@ -20,6 +20,7 @@ from schema.errors import EpisodeError
 from schema.frames import moments, numbers
 from schema.lake import Lake
 from schema.picture import decode_jpeg
+from schema.receipt import EXTENSION, Receipt, read_back, receipt_problems
 from schema.shards import file_digest, shard_digest, tar_samples
 from schema.tar import BLOCK, span
 
@@ -39,6 +40,8 @@ class Verification:
     pictures: int
     size_bytes: int
     problems: tuple[str, ...]
+    receipts: int
+    """Shards that were compared with their receipts; those that older versions wrote have none."""
 
 
 def verify(lake: Lake, progress: Callable[[int, int], None] = lambda *_: None) -> Verification:
@@ -46,13 +49,14 @@ def verify(lake: Lake, progress: Callable[[int, int], None] = lambda *_: None) -
     rows = lake.scan("episodes").collect()
     shards = rows.sort("row_group").partition_by("shard", as_dict=True, maintain_order=True)
     problems = list(_catalogue_problems(rows))
-    pictures = size = 0
+    pictures = size = receipts = 0
     for number, ((shard,), episodes) in enumerate(sorted(shards.items(), key=lambda item: str(item[0]))):
         progress(number, len(shards))
         checked = _ShardCheck(lake, str(shard))
         found = _guarded(checked.problems(list(episodes.iter_rows(named=True))))
         problems += [f"{shard}: {problem}" for problem in found]
         pictures, size = pictures + checked.pictures, size + checked.size_bytes
+        receipts += checked.receipt is not None
     progress(len(shards), len(shards))
     return Verification(
         shards=len(shards),
@@ -61,6 +65,7 @@ def verify(lake: Lake, progress: Callable[[int, int], None] = lambda *_: None) -
         pictures=pictures,
         size_bytes=size,
         problems=tuple(problems),
+        receipts=receipts,
     )
 
 
@@ -84,6 +89,7 @@ class _ShardCheck:
     def __init__(self, lake: Lake, shard: str) -> None:
         self._lake, self._shard = lake, shard
         self.pictures = self.size_bytes = 0
+        self.receipt: Receipt | None = None
 
     def problems(self, episodes: list[Row]) -> Iterator[str]:
         with (
@@ -97,6 +103,7 @@ class _ShardCheck:
             samples: Samples = {}
             yield from _guarded(_read_samples(tar_path, samples))
             file = pq.ParquetFile(parquet_path)
+            yield from _guarded(self._read_receipt())
             with tar_path.open("rb") as stream:
                 for row in episodes:
                     checked = self._episode(row, file, samples=samples, stream=stream)
@@ -115,6 +122,7 @@ class _ShardCheck:
         if first_row != row["first_row"]:
             yield f"its first row in the Parquet is {first_row}, the catalogue says {row['first_row']}"
         yield from _moments_problems(row, table)
+        yield from self._receipt_problems(row, file, stream=stream)
         keys = [f"{row['episode_id']}-{frame:06d}" for frame in range(table.num_rows)]
         yield from _bytes_problems(row, [samples.get(key, {}) for key in keys])
         for key, line in zip(keys, table.to_pylist(), strict=True):
@@ -124,6 +132,22 @@ class _ShardCheck:
                 continue
             checked = self._frame(row, line, sample=sample, stream=stream)
             yield from (f"frame {line['frame']}: {problem}" for problem in _guarded(checked))
+
+    def _read_receipt(self) -> Iterator[str]:
+        file = f"{self._shard}.{EXTENSION}"
+        if self._lake.exists(file):
+            self.receipt = Receipt.parse(self._lake.read(file))
+            if self.receipt.shard != self._shard.rsplit("/", 1)[-1]:
+                yield f"its receipt is that of shard {self.receipt.shard}"
+
+    def _receipt_problems(self, row: Row, file: pq.ParquetFile, *, stream: BinaryIO) -> Iterator[str]:
+        if self.receipt is None:
+            return
+        told = {episode.episode_id: episode for episode in self.receipt.episodes}
+        if row["episode_id"] not in told:
+            yield "its shard's receipt does not name it"
+            return
+        yield from receipt_problems(told[row["episode_id"]], read_back(file, row["row_group"], tar=stream))
 
     def _frame(self, row: Row, line: Row, *, sample: Sample, stream: BinaryIO) -> Iterator[str]:
         wanted = {"json"} | {f"{camera}.jpg" for camera in row["cameras"]}

@@ -15,12 +15,13 @@ import h5py
 import numpy as np
 
 from ingest.formats.encoded_picture import jpeg_or_pixels
-from ingest.formats.hdf5 import datasets_of, open_hdf5, rows_of, word_of
+from ingest.formats.hdf5 import attributes_of, datasets_of, open_hdf5, whole, word_of
+from ingest.formats.hdf5_limits import check_pictures, is_numeric, num_rows, read_numbers, rows_of
 from ingest.formats.local_copy import LocalCopy
 from ingest.location import Location
 from ingest.record import STORED_PICTURE_BYTES, Discovery, Problem, RawEpisode, Record, SourceField
 from schema.digest import new_digest
-from schema.episode import Instruction, Numbers
+from schema.episode import Instruction
 from schema.errors import EpisodeError
 from schema.picture import Pixels
 
@@ -77,17 +78,18 @@ def _sample(location: Location, file: str) -> Discovery | None:
     copy = LocalCopy(location, file)
     with open_hdf5(copy.path, file=location.file_uri(file)) as handle:
         datasets = datasets_of(handle, file=location.file_uri(file))
+        attrs = attributes_of(handle, file=location.file_uri(file))
         if _ACTION not in datasets or _QPOS not in datasets:
             return None
-        num_frames = len(datasets[_ACTION])
+        num_frames = num_rows(datasets[_ACTION], name=_ACTION, file=location.file_uri(file))
         numeric = {path: item for path, item in datasets.items() if _is_numeric(path, item, num_frames)}
         cameras = {path.removeprefix(_IMAGES): item for path, item in datasets.items() if path.startswith(_IMAGES)}
-        robot = word_of(handle.attrs.get("robot_type")) or word_of(handle.attrs.get("robot"))
+        robot = word_of(attrs.get("robot_type")) or word_of(attrs.get("robot"))
         return Discovery(
             format=NAME,
             name=location.name,
             robot=robot or ("mobile_aloha" if "base_action" in datasets else "aloha"),
-            rate_hz=_rate(handle.attrs),
+            rate_hz=_rate(attrs),
             records=(Record(index=0, files=(file,), num_frames=num_frames),),
             fields=tuple(
                 SourceField(path=path, dtype=str(item.dtype), shape=item.shape[1:]) for path, item in numeric.items()
@@ -96,7 +98,7 @@ def _sample(location: Location, file: str) -> Discovery | None:
                 SourceField(path=key, dtype="uint8", shape=item.shape[1:] if item.ndim == 4 else (-1, -1, 3))
                 for key, item in cameras.items()
             ),
-            licence=word_of(handle.attrs.get("license")),
+            licence=word_of(attrs.get("license")),
         )
 
 
@@ -117,7 +119,7 @@ def _discovery(
                 problem=unreadable.get(file),
             )
         )
-    others = sorted(file for file in location.files if file.endswith((".hdf5", ".h5")) and file not in files)
+    others = sorted({file for file in location.files if file.endswith((".hdf5", ".h5"))} - set(files))
     notes = [f"{len(others)} HDF5 files are not called episode_* and are not taken: {others[0]} …"] if others else []
     return Discovery(
         format=NAME,
@@ -143,31 +145,32 @@ def read(location: Location, record: Record) -> RawEpisode:
         datasets = datasets_of(handle, file=uri)
         if _ACTION not in datasets:
             raise EpisodeError("missing_field", f"found no /action, only {sorted(datasets)[:20]}; file {uri}")
-        rows = len(datasets[_ACTION])
-        fields: dict[str, Numbers] = {
-            path: item[()] for path, item in datasets.items() if _is_numeric(path, item, rows)
-        }
+        attrs = attributes_of(handle, file=uri)
+        rows = num_rows(datasets[_ACTION], name=_ACTION, file=uri)
+        numeric = {path: item for path, item in datasets.items() if _is_numeric(path, item, rows)}
+        fields = read_numbers(numeric, file=uri)
         cameras = [path.removeprefix(_IMAGES) for path in datasets if path.startswith(_IMAGES)]
+        for key in cameras:
+            check_pictures(datasets[_IMAGES + key], rows=rows, name=key, file=uri)
         others = {path for path in datasets if path not in fields and not path.startswith(_IMAGES)}
         folder = PurePosixPath(location.path(file)).parent.name
-        text, task, notes = _words(handle.attrs, datasets, folder=folder)
+        text, task, notes = _words(attrs, datasets, folder=folder)
         return RawEpisode(
             digest=_digest(copy),
             fields=fields,
             pictures={key: _pictures(copy, _IMAGES + key, uri) for key in cameras},
-            rate_hz=_rate(handle.attrs),
+            rate_hz=_rate(attrs),
             task=task,
             instructions=(Instruction(text=text),),
             not_stored=dict.fromkeys(sorted(others - {_PADDING, "language_raw"}), rows),
-            notes=(*notes, *(f"{name}: {value}" for name, value in sorted(handle.attrs.items()) if name not in _ATTRS)),
-            success=_flag(handle.attrs, "success"),
-            is_simulated=_flag(handle.attrs, "sim", "simulated"),
+            notes=(*notes, *(f"{name}: {value}" for name, value in sorted(attrs.items()) if name not in _ATTRS)),
+            success=_flag(attrs, "success"),
+            is_simulated=_flag(attrs, "sim", "simulated"),
         )
 
 
 def _is_numeric(path: str, item: h5py.Dataset, rows: int) -> bool:
-    is_number = item.dtype.kind in "fiub" and item.ndim >= 1
-    return is_number and not path.startswith(_IMAGES) and path != _PADDING and len(item) == rows
+    return is_numeric(item, rows) and not path.startswith(_IMAGES) and path != _PADDING
 
 
 def _rate(attrs: Mapping[str, Any]) -> float:
@@ -199,7 +202,9 @@ def _words(
 
 def _pictures(copy: LocalCopy, path: str, uri: str) -> Iterator[Pixels | bytes]:
     with open_hdf5(copy.path, file=uri) as handle:
-        for row in rows_of(handle[path]):
+        with whole(uri):
+            dataset = handle[path]
+        for row in rows_of(dataset, file=uri):
             yield _picture(row)
 
 

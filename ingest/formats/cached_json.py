@@ -12,11 +12,13 @@ from schema.errors import SourceError
 
 def read_json(location: Location, file: str) -> Any:
     """The file's JSON value, not to be changed; SourceError where it is none."""
+    location.path(file)  # refuses what leads out of the source
     return _json(location.file_uri(file), location.files[file])
 
 
 def read_json_lines(location: Location, file: str) -> list[Any]:
     """One JSON value for each line, not to be changed; SourceError names the line that is none."""
+    location.path(file)  # as above
     return _json_lines(location.file_uri(file), location.files[file])
 
 
@@ -24,7 +26,7 @@ def read_json_lines(location: Location, file: str) -> list[Any]:
 def _json(uri: str, version: FileStamp) -> Any:  # noqa: ARG001 - part of the cache's key
     try:
         return json.loads(_text(uri))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SourceError(f"not valid JSON: {error}; mend or fetch again {uri}") from error
 
 
@@ -36,7 +38,7 @@ def _json_lines(uri: str, version: FileStamp) -> list[Any]:  # noqa: ARG001 - pa
             continue
         try:
             values.append(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SourceError(f"line {number} is not valid JSON: {error}; mend or fetch again {uri}") from error
     return values
 

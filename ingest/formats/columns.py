@@ -64,6 +64,12 @@ def pictures_of(
             yield _encoded(item, name=name, fetch=fetch)
 
 
+def pictures_in(column: pa.ChunkedArray, *, name: str, fetch: Callable[[str], bytes]) -> Iterator[bytes]:
+    """The encoded pictures of a column that is in memory."""
+    for item in column:
+        yield _encoded(item.as_py(), name=name, fetch=fetch)
+
+
 def _encoded(item: Any, *, name: str, fetch: Callable[[str], bytes]) -> bytes:
     if isinstance(item, dict) and item.get("bytes"):
         return bytes(item["bytes"])

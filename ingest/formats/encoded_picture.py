@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from schema.errors import EpisodeError
-from schema.picture import Pixels
+from schema.picture import Pixels, check_size
 
 _JPEG_MAGIC = b"\xff\xd8\xff"
 _PILLOW_ERRORS = (UnidentifiedImageError, Image.DecompressionBombError)
@@ -22,6 +22,7 @@ def jpeg_or_pixels(encoded: bytes) -> Pixels | bytes:
         return encoded
     try:
         with Image.open(BytesIO(encoded)) as image:
+            check_size(image.height, image.width)
             return np.asarray(image.convert("RGB"))
     except (*_PILLOW_ERRORS, OSError, ValueError, SyntaxError) as error:  # a broken PNG raises any of them
         raise EpisodeError(

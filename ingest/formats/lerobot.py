@@ -1,7 +1,7 @@
-"""LeRobot v2.0 and v2.1: one Parquet file per episode, one video file per episode and camera.
+"""LeRobot v2.0 and v2.1 (files of one episode each) and v3.0 (files of many).
 
-`discover` goes by meta/episodes.jsonl and by what meta/info.json promises; what the dataset says of itself is in
-`lerobot_meta`.
+`discover` goes by the list of episodes and by what meta/info.json promises; what the dataset says of itself is in
+`lerobot_meta`, how an episode is cut out of the files of v3.0 in `lerobot_cut`.
 """
 # Legend: T rows.
 
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from ingest.formats.columns import is_numeric, numbers_of, open_parquet, pictures_of
 from ingest.formats.encoded_picture import each_picture
+from ingest.formats.lerobot_cut import Part, cut_episode
 from ingest.formats.lerobot_meta import INFO, Meta
 from ingest.formats.segments import instruction_segments
 from ingest.formats.video import frames_of
@@ -31,8 +32,19 @@ VERSION = 1
 _TEXT_COLUMNS = ("task_description", "language_instruction", "coarse_action")
 """Annotation columns that hold the index of an instruction; others hold verdicts such as "valid"."""
 
-_ROW_KEYS = {"episode_index", "length", "tasks", "task", "success", "simulated"}
-"""What is understood of a row of episodes.jsonl; the rest of it becomes notes."""
+_FILES = (".parquet", ".mp4")
+
+_ROW_KEYS = {
+    "episode_index",
+    "length",
+    "tasks",
+    "task",
+    "success",
+    "simulated",
+    "dataset_from_index",
+    "dataset_to_index",
+}
+"""What is understood of a row of the list of episodes, as are the places of files; the rest of it becomes notes."""
 
 
 def discover(location: Location) -> Discovery | None:
@@ -71,16 +83,19 @@ def discover(location: Location) -> Discovery | None:
 def _records(location: Location, meta: Meta, *, first_index: int) -> tuple[list[Record], list[str]]:
     listed, promised = meta.episodes(location), int(meta.info["total_episodes"])
     episodes = sorted({*listed, *range(promised)})
+    cameras = len(meta.cameras())
     records = [
-        _record(location, meta, index=first_index + i, episode=episode, row=listed.get(episode))
+        _record(location, meta, index=first_index + i, episode=episode, row=listed.get(episode), cameras=cameras)
         for i, episode in enumerate(episodes)
     ]
     notes = []
     if len(listed) != promised:
-        notes.append(f"info.json promises {promised} episodes, episodes.jsonl lists {len(listed)}")
+        notes.append(f"info.json promises {promised} episodes, {_list_of(meta)} lists {len(listed)}")
     expected = {file for record in records for file in record.files}
     ignored = [
-        f for f in location.files if f.startswith(meta.root) and f not in expected and f.endswith((".parquet", ".mp4"))
+        f
+        for f in location.files
+        if f.startswith((f"{meta.root}data/", f"{meta.root}videos/")) and f not in expected and f.endswith(_FILES)
     ]
     if ignored:
         notes.append(
@@ -93,16 +108,28 @@ def _records(location: Location, meta: Meta, *, first_index: int) -> tuple[list[
 def _without_videos(location: Location, meta: Meta) -> list[str]:
     episodes = meta.episodes(location)
     return [
-        key for key in meta.video_keys() if not any(meta.video_file(item, key) in location.files for item in episodes)
+        key
+        for key in meta.video_keys()
+        if not any(_is_video(location, meta.video_file(item, key, row=row)) for item, row in episodes.items())
     ]
 
 
-def _record(location: Location, meta: Meta, *, index: int, episode: int, row: Mapping[str, Any] | None) -> Record:
-    data = meta.data_file(episode)
+def _is_video(location: Location, file: str) -> bool:
+    return file in location.files and not file.endswith(INFO)
+
+
+def _list_of(meta: Meta) -> str:
+    return "meta/episodes" if meta.has_shared_files else "episodes.jsonl"
+
+
+def _record(
+    location: Location, meta: Meta, *, index: int, episode: int, row: Mapping[str, Any] | None, cameras: int
+) -> Record:
+    data = meta.data_file(episode, row)
     told = {key: value for key, value in (row or {}).items() if isinstance(value, str | int | float) or key == "tasks"}
     length = told["length"] if isinstance(told.get("length"), int) else None
     problem = None
-    if data not in location.files:
+    if data not in location.files or (row is not None and data.endswith(INFO)):
         problem = Problem(
             reason="missing_data",
             message=f"episode {episode} has no Parquet file, expected {location.file_uri(data)}; fetch it",
@@ -110,13 +137,12 @@ def _record(location: Location, meta: Meta, *, index: int, episode: int, row: Ma
     elif row is None:
         problem = Problem(
             reason="unlisted_episode",
-            message=f"episode {episode} is promised by info.json and has data, but is not in episodes.jsonl: "
+            message=f"episode {episode} is promised by info.json, but is not in {_list_of(meta)}: "
             f"list it there or fetch the file again: {location.file_uri(data)}",
         )
-    cameras = len(meta.cameras())
     return Record(
         index=index,
-        files=(data, *(meta.video_file(episode, key) for key in meta.video_keys())),
+        files=(data, *(meta.video_file(episode, key, row=row) for key in meta.video_keys())),
         num_frames=length,
         stored_bytes=(length or 0) * cameras * STORED_PICTURE_BYTES,
         problem=problem,
@@ -130,42 +156,59 @@ def read(location: Location, record: Record) -> RawEpisode:
         raise EpisodeError(record.problem.reason, record.problem.message)
     meta, episode = Meta.of(location, str(record.meta["root"])), int(record.meta["episode"])
     row: Mapping[str, Any] = record.meta["row"]
-    file = record.files[0]
-    content = location.read_bytes(file)
-    open_file = partial(open_parquet, content, file=location.file_uri(file))
-    columns, skipped = _columns(open_file, meta)
-    rows = open_file().metadata.num_rows
-    videos = _videos(location, meta, episode)
+    part = (_cut if meta.has_shared_files else _own)(location, meta, record)
+    columns, rows = part.columns, part.rows
     instructions, notes = _instructions(columns, meta.tasks(location), told=row.get("tasks") or [], rows=rows)
-    notes += [f"episodes.jsonl: {key} = {row[key]}" for key in sorted(row.keys() - _ROW_KEYS)]
+    unknown = (key for key in row if key not in _ROW_KEYS and "/" not in key)
+    notes += [f"{_list_of(meta)}: {key} = {row[key]}" for key in sorted(unknown)]
     if record.num_frames not in {None, rows}:
-        notes.append(f"episodes.jsonl says {record.num_frames} frames, the data has {rows}")
-    pictures: dict[str, Iterable[Pixels | bytes]] = {
-        key: frames_of(video, expected=rows, file=location.file_uri(meta.video_file(episode, key)))
-        for key, video in videos.items()
-    }
-    for key in meta.image_keys():
-        fetch = partial(_fetch, location, meta.root)
-        pictures[key] = each_picture(pictures_of(open_file, name=key, fetch=fetch))
+        notes.append(f"{_list_of(meta)} says {record.num_frames} frames, the data has {rows}")
+    for instruction in instructions:
+        part.hasher.update(instruction.text.encode())
     absent = {
-        key: _missing_video(location, meta.video_file(episode, key), key=key)
+        key: _missing_video(location, meta.video_file(episode, key, row=row), key=key)
         for key in meta.video_keys()
-        if key not in videos
+        if key not in part.pictures
     }
     return RawEpisode(
-        digest=_digest(content, videos, instructions),
+        digest=part.hasher.hexdigest(),
         fields=columns,
-        pictures=pictures,
+        pictures=part.pictures,
         absent=absent,
         timestamp_T=_timestamps(columns),
         rate_hz=meta.rate_hz,
         task=str(row.get("task") or "") or (instructions[0].text if instructions else None),
         instructions=instructions,
-        not_stored=dict.fromkeys((*skipped, *meta.video_keys(is_depth=True)), rows),
+        not_stored=dict.fromkeys((*part.skipped, *meta.video_keys(is_depth=True)), rows),
         notes=tuple(notes),
         success=_flag(row.get("success")),
         is_simulated=_flag(row.get("simulated", meta.info.get("simulated"))),
     )
+
+
+def _own(location: Location, meta: Meta, record: Record) -> Part:
+    """An episode that has its files for itself."""
+    episode, file = int(record.meta["episode"]), record.files[0]
+    content = location.read_bytes(file)
+    open_file = partial(open_parquet, content, file=location.file_uri(file))
+    columns, skipped = _columns(open_file, meta)
+    rows = open_file().metadata.num_rows
+    videos = _videos(location, meta, episode)
+    pictures: dict[str, Iterable[Pixels | bytes]] = {
+        key: frames_of(video, expected=rows, file=location.file_uri(meta.video_file(episode, key, row=None)))
+        for key, video in videos.items()
+    }
+    for key in meta.image_keys():
+        pictures[key] = each_picture(pictures_of(open_file, name=key, fetch=partial(_fetch, location, meta.root)))
+    hasher = new_digest()
+    for piece in (content, *(videos[key] for key in sorted(videos))):
+        hasher.update(piece)
+    return Part(columns=columns, skipped=skipped, rows=rows, pictures=pictures, hasher=hasher)
+
+
+def _cut(location: Location, meta: Meta, record: Record) -> Part:
+    """An episode that shares its files with others."""
+    return cut_episode(location, meta, record, fetch=partial(_fetch, location, meta.root))
 
 
 def _flag(told: Any) -> bool | None:
@@ -190,7 +233,7 @@ def _columns(open_file: Callable[[], pq.ParquetFile], meta: Meta) -> tuple[dict[
 
 def _videos(location: Location, meta: Meta, episode: int) -> dict[str, bytes]:
     """The videos that are there, whole: they are digested as well as decoded."""
-    files = {key: meta.video_file(episode, key) for key in sorted(meta.video_keys())}
+    files = {key: meta.video_file(episode, key, row=None) for key in sorted(meta.video_keys())}
     return {key: location.read_bytes(file) for key, file in files.items() if file in location.files}
 
 
@@ -239,12 +282,3 @@ def _instructions(
 
 def _is_text_index(name: str) -> bool:
     return name.startswith("annotation.") and name.endswith(_TEXT_COLUMNS)
-
-
-def _digest(data: bytes, videos: Mapping[str, bytes], instructions: Iterable[Instruction]) -> str:
-    hasher = new_digest()
-    for part in (data, *(videos[key] for key in sorted(videos))):
-        hasher.update(part)
-    for instruction in instructions:
-        hasher.update(instruction.text.encode())
-    return hasher.hexdigest()

@@ -1,16 +1,18 @@
-"""LeRobot's `meta/` folder (v2.0, v2.1): what the dataset says of itself, its features and its episodes."""
+"""LeRobot's `meta/` folder (v2.0, v2.1, v3.0): what the dataset says of itself, its features and its episodes."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ingest.formats.cached_json import read_json, read_json_lines
+from ingest.formats.cached_rows import read_rows, read_tasks
 from ingest.location import Location
 from ingest.record import SourceField
 from schema.errors import SourceError
 
 INFO = "meta/info.json"
-VERSIONS = ("v2.0", "v2.1")
+VERSIONS = ("v2.0", "v2.1", "v3.0")
+_SHARED = "v3.0"
 BOOKKEEPING = frozenset({"timestamp", "frame_index", "episode_index", "index", "task_index"})
 _CHUNK = 1000
 
@@ -31,7 +33,7 @@ class Meta:
         where = location.file_uri(root + INFO)
         if version not in VERSIONS:
             raise SourceError(
-                f"found LeRobot {version}, expected {' or '.join(VERSIONS)}: convert the dataset at {where}"
+                f"found LeRobot {version}, expected {', '.join(VERSIONS)}: convert the dataset at {where}"
             )
         kinds = {"fps": int | float, "features": dict, "data_path": str, "total_episodes": int}
         wrong = [f"{key} = {info.get(key)!r:.40}" for key, kind in kinds.items() if not isinstance(info.get(key), kind)]
@@ -50,18 +52,29 @@ class Meta:
         features: Mapping[str, Mapping[str, Any]] = self.info["features"]
         return features
 
-    def data_file(self, episode: int) -> str:
-        """The Parquet file of an episode."""
-        return self._file(self.info["data_path"], episode)
+    @property
+    def has_shared_files(self) -> bool:
+        """Whether Parquet and video files hold many episodes each (v3.0)."""
+        return str(self.info["codebase_version"]) == _SHARED
 
-    def video_file(self, episode: int, key: str) -> str:
+    def data_file(self, episode: int, row: Mapping[str, Any] | None) -> str:
+        """The Parquet file of an episode, by its row of the list of episodes."""
+        return self._file(self.info["data_path"], episode, places=row, stem="data")
+
+    def video_file(self, episode: int, key: str, *, row: Mapping[str, Any] | None) -> str:
         """The video of an episode's camera."""
-        return self._file(self.info.get("video_path"), episode, video_key=key)
+        return self._file(self.info.get("video_path"), episode, places=row, stem=f"videos/{key}", video_key=key)
 
-    def _file(self, template: Any, episode: int, **words: str) -> str:
-        chunk = episode // int(self.info.get("chunks_size") or _CHUNK)
+    def _file(self, template: Any, episode: int, *, places: Mapping[str, Any] | None, stem: str, **words: str) -> str:
+        if self.has_shared_files:
+            numbers = {name: (places or {}).get(f"{stem}/{name}") for name in ("chunk_index", "file_index")}
+            if not all(isinstance(number, int) for number in numbers.values()):
+                return f"{self.root}{INFO}"  # the episode is not listed, or lacks this camera
+        else:
+            chunk = episode // int(self.info.get("chunks_size") or _CHUNK)
+            numbers = {"episode_chunk": chunk, "episode_index": episode}
         try:
-            return self.root + str(template.format(episode_chunk=chunk, episode_index=episode, **words))
+            return self.root + str(template.format(**numbers, **words))
         except (KeyError, IndexError, ValueError, AttributeError) as error:
             raise SourceError(
                 f"info.json has the path template {template!r}, which does not format: {error!r}"
@@ -97,7 +110,9 @@ class Meta:
         )
 
     def episodes(self, location: Location) -> dict[int, Mapping[str, Any]]:
-        """The rows of episodes.jsonl by episode index; SourceError where the file is missing."""
+        """The rows of the list of episodes by episode index; SourceError where it is missing."""
+        if self.has_shared_files:
+            return read_rows(location, f"{self.root}meta/episodes/")
         file = f"{self.root}meta/episodes.jsonl"
         if file not in location.files:
             raise SourceError(f"found no meta/episodes.jsonl, expected it beside info.json: {location.file_uri(file)}")
@@ -105,6 +120,8 @@ class Meta:
 
     def tasks(self, location: Location) -> dict[int, str]:
         """The text of each task index; empty where the dataset has no tasks.jsonl."""
+        if self.has_shared_files:
+            return read_tasks(location, f"{self.root}meta/tasks.parquet")
         file = f"{self.root}meta/tasks.jsonl"
         if file not in location.files:
             return {}

@@ -9,7 +9,10 @@ from ingest.location import Location
 
 
 class LocalCopy:
-    """The file itself where it is local, else a fetched copy that lives as long as this object."""
+    """The file itself where it is local, else a fetched copy that lives as long as this object.
+
+    EpisodeError "outside_source" where a local file is a link that leads out of the location.
+    """
 
     def __init__(self, location: Location, file: str) -> None:
         if "file" in location.fs.protocol:

@@ -28,12 +28,13 @@ from schema.episode import Instruction, Numbers
 from schema.errors import EpisodeError, SourceError
 
 NAME = "rlds"
-VERSION = 1
+VERSION = 2
 
 _SCAN_THREADS = 8
 _MAX_NUMBERS = 4096
 """A stream with more numbers per frame is no robot signal (depth, point clouds); it is not even converted."""
 _INSTRUCTION = re.compile(r"(natural_)?language_instruction(_\d+)?")
+_SUCCESS = {"success", "episode_metadata/success"}
 
 
 def discover(location: Location) -> Discovery | None:
@@ -92,11 +93,13 @@ def read(location: Location, record: Record) -> RawEpisode:
         digest=digest_bytes(payload),
         fields=numbers,
         pictures=pictures,
+        is_checked=True,
         absent=absent,
         task=instructions[0].text if instructions else None,
         instructions=instructions,
         not_stored=not_stored | {s.path: count for s in per_step if s.kind == "image" and not s.is_camera},
         notes=tuple(_notes(context, pictures)),
+        success=_success(streams, features, context),
         scene=_word(context, "scene", "building"),
         operator=_word(context, "operator", "collector_id"),
     )
@@ -107,7 +110,7 @@ def _in(folder: str, file: str) -> str:
 
 
 def _version_folders(location: Location) -> list[str]:
-    parents = [str(PurePosixPath(file).parent) for file in location.files if _base(file) == "dataset_info.json"]
+    parents = [str(PurePosixPath(file).parent) for file in location.files if f"/{file}".endswith("/dataset_info.json")]
     folders = ["" if parent == "." else parent for parent in parents]
     return [folder for folder in folders if _in(folder, "features.json") in location.files]
 
@@ -199,6 +202,16 @@ def _context(streams: list[Stream], features: Mapping[str, Any]) -> dict[str, st
             texts = [str(v.decode("utf-8", "replace") if isinstance(v, bytes) else v) for v in values[:1]]
             context[_base(stream.key)] = texts[0] if texts else ""
     return context
+
+
+def _success(streams: tuple[Stream, ...], features: Mapping[str, Any], context: Mapping[str, str]) -> bool | None:
+    """What the episode's own flag says, or the folder that it was recorded in ("…/success/…", "…/failure/…")."""
+    for stream in streams:
+        if stream.key in _SUCCESS and stream.kind == "numbers" and stream.key in features:
+            return bool(numbers_of(stream, features[stream.key]).any())
+    folders = {part for name in ("file_path", "recording_folderpath") for part in context.get(name, "").split("/")}
+    found = folders & {"success", "failure"}
+    return "success" in found if len(found) == 1 else None
 
 
 def _word(context: Mapping[str, str], *names: str) -> str | None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fleet.episode import simulate
-from fleet.record import ROBOTS, record
+from fleet.record import record
 from fleet.record_aloha import AlohaRecorder
 from fleet.record_lerobot import LeRobotRecorder
 from fleet.recording import whole_file
@@ -17,6 +17,7 @@ from fleet.robots import BIMANUAL_TROSSEN, UR5E_TABLETOP
 from schema.errors import ConfigError
 
 SIZE = 48
+ROBOTS = ("bimanual_trossen", "ur5e")
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ _THREADS = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
 # The command line with bundles of one record, of which two are committed at once.
 _SMALL_STEPS = """
 import sys
-import ingest.job, ingest.plan, robomix
+import ingest.job, ingest.plan, ingest.tasks, robomix
 ingest.plan._MIN_BUNDLE_BYTES = 1
 ingest.plan._BUNDLES_OF_A_SMALL_SOURCE = 10_000
 ingest.job.GROUP_BUNDLES = 2
@@ -31,7 +31,7 @@ ingest.job.GROUP_BUNDLES = 2
 # The same, with the bundles run by the driver itself, so that what kills it kills the work as well.
 _ALONE = """
 from tests.ingest.inline_ray import inline_ray
-ingest.job.ray, ingest.job.start_ray, ingest.job.num_cpus = inline_ray(), lambda: None, lambda: 1
+ingest.tasks.ray, ingest.job.start_ray, ingest.tasks.num_cpus = inline_ray(), lambda *_: None, lambda: 1
 """
 DRIVERS = {"ray": _SMALL_STEPS + "robomix.main()", "alone": _SMALL_STEPS + _ALONE + "robomix.main()"}
 

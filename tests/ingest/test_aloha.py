@@ -10,6 +10,8 @@ from ingest.formats.local_copy import LocalCopy
 from ingest.location import Location
 from schema.errors import EpisodeError
 from schema.picture import encode_jpeg
+from tests.ingest.raw_writers import write_mobile_aloha
+from tests.ingest.taking import take
 from tests.ingest.writers import ALOHA_CAMERAS, T, picture, write_aloha
 
 
@@ -237,3 +239,20 @@ def test_a_remote_file_is_fetched_once_and_removed_with_its_last_reader(tmp_path
     raw = aloha.read(location, aloha.discover(location).records[0])
     assert raw.digest == read(tmp_path).digest
     np.testing.assert_array_equal(list(raw.pictures["cam_high"])[1], picture(1))
+
+
+@pytest.mark.parametrize("is_jpeg", [True, False])
+def test_mobile_aloha_is_mobile_trossen_with_its_base(tmp_path, is_jpeg):
+    path = write_mobile_aloha(tmp_path / "episode_0.hdf5", is_jpeg=is_jpeg)
+    with h5py.File(path) as file:
+        base, action = file["base_action"][()], file["action"][()]
+
+    episode = take(tmp_path)
+
+    assert episode.embodiment.name == "mobile_trossen"
+    np.testing.assert_array_equal(episode.signals["action.base_velocity"], base)
+    np.testing.assert_array_equal(episode.signals["action.left_gripper"][:, 0], 1 - action[:, 6])
+    np.testing.assert_array_equal(episode.signals["action.right_joint_position"], action[:, 7:13])
+    assert set(episode.extras) == {"observations/qvel", "observations/effort"}
+    assert {len(pictures) for pictures in episode.cameras.values()} == {T}
+    assert (episode.absent_cameras, episode.not_stored) == ({}, {})

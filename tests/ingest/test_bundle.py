@@ -61,7 +61,7 @@ def test_each_record_gives_an_episode_row_or_a_quarantine_row(planned):
     (shard,) = {row["shard"] for row in done.episodes}
     assert [row["source_key"] for row in done.episodes] == [bundle.source_keys[0], bundle.source_keys[2]]
     assert [row["source_key"] for row in done.quarantine] == [bundle.source_keys[1]]
-    assert files_of(lake) == [f"{shard}.parquet", f"{shard}.tar"]
+    assert files_of(lake) == [f"{shard}.parquet", f"{shard}.receipt.json", f"{shard}.tar"]
     assert lake.scan("episodes").collect().height == 0
 
 
@@ -110,6 +110,22 @@ def test_a_bundle_without_a_good_record_makes_no_files(planned, monkeypatch):
     assert done.episodes == ()
     assert len(done.quarantine) == 3
     assert not lake.exists("shards")
+
+
+def test_a_record_that_asks_for_more_memory_than_there_is_is_in_quarantine(planned, monkeypatch):
+    _, job, bundle = planned
+    real = aloha.read
+
+    def fault(location, record):
+        if record.index == 0:
+            raise MemoryError
+        return real(location, record)
+
+    monkeypatch.setattr(aloha, "read", fault)
+    done = run_bundle(job, bundle)
+
+    assert [row["reason"] for row in done.quarantine] == ["unexpected_memoryerror", "unreadable_hdf5"]
+    assert len(done.episodes) == 1
 
 
 @pytest.mark.parametrize("error", [TypeError, KeyError, AssertionError])

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import signal
 import time
@@ -12,9 +13,10 @@ import pytest
 
 from ingest import job as jobs
 from ingest import plan as planning
+from ingest import tasks
 from ingest.formats import aloha
 from ingest.job import Request, ingest
-from schema.errors import ConfigError, RobomixError
+from schema.errors import ConfigError, EpisodeError, RobomixError
 from schema.lake import Lake
 from tests.ingest.driving import REPO, aloha_source, assert_sound, contents, loose_files
 from tests.ingest.faults import reading, replacing
@@ -255,15 +257,59 @@ def test_a_fault_of_the_machine_is_tried_again_by_the_same_command(tmp_path, uri
     assert Lake.open(uri).quarantine().collect().height == 0
 
 
+def test_a_retry_reads_the_records_of_its_reason_only_and_its_account_closes(tmp_path, uri, monkeypatch):
+    source = broken_copy(aloha_source(tmp_path / "logs", 4))
+
+    def fault(read, record):
+        if record.index == 2:
+            raise EpisodeError("decode_error", "a decoder of another version")
+        return read()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "run_bundle", reading(fault))
+        first = take(source, uri, limit=3)
+
+    def only_the_third(read, record):
+        assert record.index == 2
+        return read()
+
+    monkeypatch.setattr(jobs, "run_bundle", reading(only_the_third))
+    retried = take(source, uri, retry="decode_error")
+
+    assert outcomes(first) == {"committed": 1, "quarantined": 2}
+    assert outcomes(retried) == {"committed": 1}
+    assert retried.notes[-1] == "--retry decode_error: 3 other records of the source were left alone"
+    assert set(Lake.open(uri).quarantine().collect()["reason"]) == {"unreadable_hdf5"}
+
+
+def test_a_retry_that_fails_again_is_quarantined_again_and_may_be_tried_again(tmp_path, uri):
+    source = broken_copy(aloha_source(tmp_path / "logs", 3))
+    take(source, uri)
+
+    first, second = take(source, uri, retry="unreadable_hdf5"), take(source, uri, retry="unreadable_hdf5")
+
+    assert outcomes(first) == outcomes(second) == {"quarantined": 1}
+    assert first.ingest_run != second.ingest_run
+    assert Lake.open(uri).quarantine().collect().height == 1
+
+
+def test_a_retry_of_a_reason_that_nothing_has_lists_the_reasons(tmp_path, uri):
+    source = broken_copy(aloha_source(tmp_path / "logs", 3))
+    take(source, uri)
+
+    with pytest.raises(ConfigError, match=r"quarantine for 'decode_eror'.*it holds 1 × unreadable_hdf5"):
+        take(source, uri, retry="decode_eror")
+
+
 @pytest.mark.usefixtures("bundles_of_one")
 def test_lakes_of_any_bundles_workers_and_order_hold_the_same_episodes_and_bytes(tmp_path, monkeypatch):
     source = broken_copy(aloha_source(tmp_path / "logs", 6))
     many = take(source, str(tmp_path / "many"))
     monkeypatch.undo()
 
-    monkeypatch.setattr(jobs, "ray", inline_ray())
-    monkeypatch.setattr(jobs, "start_ray", lambda: None)
-    monkeypatch.setattr(jobs, "num_cpus", lambda: 1)
+    monkeypatch.setattr(tasks, "ray", inline_ray())
+    monkeypatch.setattr(jobs, "start_ray", lambda *_: None)
+    monkeypatch.setattr(tasks, "num_cpus", lambda: 1)
     few = take(source, str(tmp_path / "few"))
 
     shards = [
@@ -313,21 +359,45 @@ def test_a_bundle_whose_worker_dies_is_tried_again(tmp_path, uri, monkeypatch, e
     assert_sound(Lake.open(uri))
 
 
-def test_a_bundle_whose_worker_dies_each_time_stops_the_job_and_names_its_records(tmp_path, uri, monkeypatch):
-    source = aloha_source(tmp_path / "logs", 3)
+@pytest.mark.slow
+def test_the_record_that_no_worker_survives_is_in_quarantine_and_the_others_are_committed(tmp_path, uri, monkeypatch):
+    source = aloha_source(tmp_path / "logs", 4)
 
     def fault(read, record):
-        if record.index == 1:
-            os._exit(1)
+        if record.index == 2:
+            os.kill(os.getpid(), signal.SIGSEGV)
         return read()
 
     with monkeypatch.context() as patch:
         patch.setattr(jobs, "run_bundle", reading(fault))
-        with pytest.raises(RobomixError, match=r"no worker survived records 0 to 2 .*tried 4 times") as caught:
+        report = take(source, uri)
+    calm = take(source, str(tmp_path / "calm"))
+
+    lake = Lake.open(uri)
+    row = lake.quarantine().collect().row(0, named=True)
+    assert outcomes(report) == {"committed": 3, "quarantined": 1}
+    assert (report.quarantine, row["record_index"]) == ({"crashed": 1}, 2)
+    assert re.search(r"no worker survived record 2 \(\w+Error\), tried 3 times.*--retry crashed", row["message"])
+    expected = contents(Lake.open(str(tmp_path / "calm")))
+    assert outcomes(calm) == {"committed": 4}
+    assert contents(lake).items() < expected.items()
+    assert outcomes(take(source, uri)) == {"duplicate": 3, "quarantined": 1}
+    assert outcomes(take(source, uri, retry="crashed")) == {"committed": 1}
+    assert contents(lake) == expected
+
+
+@pytest.mark.usefixtures("bundles_of_one")
+def test_workers_that_survive_nothing_stop_the_job(tmp_path, uri, monkeypatch):
+    source = aloha_source(tmp_path / "logs", 3)
+    monkeypatch.setattr(tasks, "MOST_IN_A_ROW", 2)
+    monkeypatch.setattr(tasks, "TRIES_OF_ONE", 1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "run_bundle", reading(lambda read, record: os._exit(1)))
+        with pytest.raises(RobomixError, match=r"no worker survived any of 2 records in a row .*episode_\d\.hdf5") as e:
             take(source, uri)
 
-    assert "episode_0.hdf5, episode_1.hdf5, episode_2.hdf5" in str(caught.value)
-    assert not getattr(caught.value, "__notes__", [])
+    assert not getattr(e.value, "__notes__", [])
     assert outcomes(take(source, uri)) == {"committed": 3}
 
 
@@ -365,7 +435,7 @@ def test_a_shard_that_a_killed_run_left_is_young_again_when_its_rows_are_committ
 
     take(source, uri)
 
-    assert len(left) == 2
+    assert len(left) == 3
     assert shard_files(uri) == left
     assert all(time.time() - Path(path).stat().st_mtime < 3600 for path in left)
     assert loose_files(Lake.open(uri)) == []
@@ -375,8 +445,8 @@ def test_a_cluster_that_is_not_there_is_one_clear_message(monkeypatch):
     def nobody(**_):
         raise ConnectionError("Failed to connect to Ray cluster at 127.0.0.1:1")
 
-    monkeypatch.setattr(jobs.ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(jobs.ray, "init", nobody)
+    monkeypatch.setattr(tasks.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(tasks.ray, "init", nobody)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
 
     with pytest.raises(

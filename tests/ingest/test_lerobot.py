@@ -290,10 +290,10 @@ def test_the_digest_is_of_data_videos_and_instruction_alone(tmp_path, changed):
     assert (read(tmp_path).digest == before) == changed.endswith("info.json")
 
 
-def test_version_3_says_what_is_supported(tmp_path):
-    write_lerobot(tmp_path, info={"codebase_version": "v3.0"})
+def test_another_version_says_what_is_supported(tmp_path):
+    write_lerobot(tmp_path, info={"codebase_version": "v1.6"})
 
-    with pytest.raises(SourceError, match=r"found LeRobot v3\.0, expected v2\.0 or v2\.1"):
+    with pytest.raises(SourceError, match=r"found LeRobot v1\.6, expected v2\.0, v2\.1, v3\.0"):
         discover(tmp_path)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from ingest import plan as planning
 from ingest.job import Request, prepare
-from ingest.plan import conversion_of, make_plan, source_key
+from ingest.plan import conversion_of, make_plan, source_keys
 from schema.commit import Bundle, commit
 from schema.embodiment import load_embodiment
 from schema.errors import ConfigError
@@ -144,7 +144,7 @@ def test_bundles_of_other_records_never_share_an_id(tmp_path, monkeypatch):
 
 def keys_of(source):
     prepared = prepare(Request(uri=str(source)))
-    return [source_key(prepared.location, record) for record in prepared.discovery.records]
+    return source_keys(prepared.location, prepared.discovery.records)
 
 
 def test_a_source_key_changes_with_the_time_of_modification(tmp_path):

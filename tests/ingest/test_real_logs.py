@@ -8,19 +8,28 @@ import pytest
 from curation.make_lock import make_lock
 from curation.recipe import parse_recipe
 from ingest import job as jobs
+from ingest.detect import detect
 from ingest.job import Request, ingest
+from ingest.location import Location
+from schema.errors import ConfigError
 from schema.lake import Lake
 from schema.verify import verify
 from training.loader import Loader
 
 pytest_plugins = ["tests.ingest.ray_cluster"]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # three thousand AV1 pictures are decoded first
 
 SOURCES = {
     "bridge": "bridge_rlds",
     "cr5": "cr5_lerobot_v21",
     "g1": "g1_lerobot_v21",
     "gr1": "gr1_sim_lerobot_v20",
+    "panda_sim": "panda_sim_robomimic",
+    "indy7": "indy7_sim_isaaclab",
+    "so101": "so101_lerobot_v30",
+    "piper": "piper_lerobot_v30_no_video",
+    "kuka": "kuka_rosbag1",
+    "panda": "panda_sim_rosbag1",
 }
 
 
@@ -70,7 +79,7 @@ def test_cr5_is_6_episodes_of_1332_frames(taken):
 def test_g1_has_4_episodes_in_quarantine_for_their_missing_videos(taken):
     report = taken.reports["g1"]
 
-    held = taken.lake.quarantine().collect()
+    held = taken.lake.quarantine().collect().filter(source="g1")
     assert report.outcomes == {"committed": 6, "duplicate": 0, "superseded": 0, "quarantined": 4}
     assert report.quarantine == {"missing_video": 4}
     assert sorted(held["record_index"]) == [0, 3, 6, 9]
@@ -83,6 +92,65 @@ def test_gr1_is_wider_than_the_padded_view_and_is_taken_all_the_same(taken):
     assert report.outcomes == {"committed": 5, "duplicate": 0, "superseded": 0, "quarantined": 0}
     assert report.frames == 2096
     assert null_views_of(taken, "gr1") == {"padded_state": 2096, "padded_action": 2096}
+
+
+def test_panda_sim_is_5_demos_of_159_frames_with_a_wrist_camera(taken):
+    report, rows = taken.reports["panda_sim"], rows_of(taken, "panda_sim")
+
+    assert report.outcomes == {"committed": 5, "duplicate": 0, "superseded": 0, "quarantined": 0}
+    assert (report.embodiment, report.frames) == ("panda_sim", 159)
+    assert {tuple(row["cameras"]) for row in rows} == {("left_wrist",)}
+    assert {row["is_simulated"] for row in rows} == {True}
+
+
+def test_indy7_is_100_demos_of_5523_frames_without_any_camera_and_an_empty_file(taken):
+    report, rows = taken.reports["indy7"], rows_of(taken, "indy7")
+
+    assert report.outcomes == {"committed": 100, "duplicate": 0, "superseded": 0, "quarantined": 0}
+    assert (report.embodiment, report.frames) == ("indy7", 5523)
+    assert {len(row["cameras"]) for row in rows} == {0}
+    assert {row["success"] for row in rows} == {True}
+
+
+def test_the_empty_file_of_indy7_is_noted(real_logs):
+    _, discovery = detect(Location.of(str(real_logs / SOURCES["indy7"])), None)
+    assert "annotated_dataset_empty.hdf5 holds 0 demos" in discovery.notes
+
+
+def test_so101_is_6_episodes_of_1782_frames_out_of_one_file(taken):
+    report = taken.reports["so101"]
+
+    assert report.outcomes == {"committed": 6, "duplicate": 0, "superseded": 0, "quarantined": 0}
+    assert (report.embodiment, report.frames) == ("so101", 1782)
+    assert sorted(row["num_frames"] for row in rows_of(taken, "so101")) == [90, 162, 379, 382, 383, 386]
+
+
+def test_piper_is_in_quarantine_for_its_missing_videos(taken):
+    report = taken.reports["piper"]
+
+    assert report.outcomes == {"committed": 0, "duplicate": 0, "superseded": 0, "quarantined": 55}
+    assert (report.embodiment, report.quarantine) == ("agilex_piper", {"missing_video": 55})
+
+
+@pytest.mark.parametrize(
+    ("source", "robot", "frames", "rate_hz"), [("kuka", "kuka_lwr", 4101, 100.0), ("panda", "panda", 4211, 30.0)]
+)
+def test_bags_of_joint_states_are_one_episode_whose_action_is_told_to_be_derived(taken, source, robot, frames, rate_hz):
+    report, (row,) = taken.reports[source], rows_of(taken, source)
+
+    assert report.outcomes == {"committed": 1, "duplicate": 0, "superseded": 0, "quarantined": 0}
+    assert (report.embodiment, report.frames) == (robot, frames)
+    assert row["rate_hz"] == pytest.approx(rate_hz, rel=0.001)
+    assert row["cameras"] == []
+    assert any("action.joint_position is no recorded command" in note for note in row["notes"])
+    assert any("largest gap" in note for note in row["notes"])
+
+
+def test_the_mcap_fixture_is_no_robot_that_we_know_and_is_refused_with_a_way_out(taken, real_logs):
+    request = Request(uri=str(real_logs / "mcap_ros2_fixture"), source="mcap")
+
+    with pytest.raises(ConfigError, match=r"fits no embodiment.*--dry-run"):
+        ingest(request, lake_uri=taken.uri)
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -109,11 +177,11 @@ def test_the_lake_of_real_logs_verifies(taken):
     found = verify(taken.lake)
 
     assert found.problems == ()
-    assert found.episodes == 25 + 6 + 6 + 5
+    assert found.episodes == 25 + 6 + 6 + 5 + 5 + 100 + 6 + 1 + 1
 
 
-def test_a_lock_over_all_of_them_at_once_feeds_the_loader(taken):
-    sources = ", ".join(f"{{source: {name}}}" for name in SOURCES)
+def test_a_lock_over_all_whose_cameras_are_there_feeds_the_loader(taken):
+    sources = ", ".join(f"{{source: {name}}}" for name in _SOURCE_OF.values())
     recipe = parse_recipe(f"name: all\nsources: [{sources}]\nwidth: 44\nprompt: {{tag: true}}\n")
     lock = make_lock(recipe, taken.lake)
     rows = {"bridge": 7, "cr5": 7, "g1": 26, "gr1": 44}

@@ -354,3 +354,27 @@ def test_a_remote_dataset_reads_the_same(tmp_path):
     record = rlds.discover(location).records[1]
 
     assert rlds.read(location, record).digest == read(tmp_path, 1).digest
+
+
+@pytest.mark.parametrize(
+    ("path", "success"),
+    [
+        ("/lab/success/2023-01-01/a/trajectory.h5", True),
+        ("/lab/failure/2023-01-01/a/trajectory.h5", False),
+        ("/lab/successful/a", None),
+        ("/success/of/a/failure", None),
+    ],
+)
+def test_success_is_told_by_the_folder_of_the_recording(tmp_path, path, success):
+    write_rlds(tmp_path, [rlds_episode(episode_metadata__file_path=[path.encode()])])
+    assert read(tmp_path).success is success
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_the_episodes_own_flag_of_success_goes_before_its_folder(tmp_path, flag):
+    features = rlds_features()
+    features["featuresDict"]["features"]["success"] = {"tensor": {"shape": {}, "dtype": "bool", "encoding": "none"}}
+    episode = rlds_episode(success=np.array([flag]), episode_metadata__file_path=[b"/lab/failure/a"])
+    write_rlds(tmp_path, [episode], features=features)
+
+    assert read(tmp_path).success is flag

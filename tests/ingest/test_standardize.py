@@ -12,7 +12,7 @@ from ingest.detect import detect, find_embodiment
 from ingest.location import FileStamp, Location
 from ingest.record import Problem, RawEpisode, Record
 from ingest.standardize import parse_expression, standardize
-from ingest.transforms import TRANSFORMS
+from ingest.transforms import TRANSFORMS, WIDTHS, columns_for
 from schema.embodiment import SourceBinding, builtin_embodiments, load_embodiment
 from schema.episode import Instruction
 from schema.errors import ConfigError, EpisodeError, SourceError
@@ -139,12 +139,26 @@ def test_half_a_turn_is_pi():
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_every_transform_keeps_shape_and_type_and_says_what_it_does(name):
+def test_every_transform_gives_its_width_keeps_the_type_and_says_what_it_does(name):
     function, told = TRANSFORMS[name]
-    values = np.ones((3, 2), np.float32)
-    assert function(values).shape == values.shape
-    assert function(values).dtype == np.float32
+    taken, given = WIDTHS.get(name, (2, 2))
+    changed = function(np.ones((3, taken), np.float32))
+    assert (changed.shape, changed.dtype) == ((3, given), np.float32)
     assert told
+
+
+@pytest.mark.parametrize(
+    ("width", "transforms", "columns"),
+    [
+        (2, (), 2),
+        (3, ("invert_gripper", "tenth"), 3),
+        (3, ("quaternion_to_euler",), 4),
+        (3, ("quaternion_wxyz_to_xyzw", "quaternion_to_euler", "tenth"), 4),
+        (2, ("quaternion_to_euler",), None),
+    ],
+)
+def test_as_many_columns_are_needed_as_the_transforms_take(width, transforms, columns):
+    assert columns_for(width, transforms) == columns
 
 
 @pytest.mark.parametrize("name", sorted(builtin_embodiments()))
@@ -308,6 +322,47 @@ def test_a_broken_picture_names_camera_and_number():
     with pytest.raises(EpisodeError, match=r"camera 'base' .*, picture 1: ") as caught:
         take(raw_episode(pictures={BASE: broken, WRIST: raw_episode().pictures[WRIST]}))
     assert caught.value.reason == "bad_jpeg"
+
+
+def noisy_jpeg(number):
+    """A JPEG that is far from one colour."""
+    return encode_jpeg(np.random.default_rng(number).integers(0, 255, (96, 128, 3)).astype(np.uint8))
+
+
+def unlooked_at(jpeg):
+    """The same JPEG with its picture data destroyed: header and end are whole."""
+    return jpeg[:700] + b"\xff\x00" * ((len(jpeg) - 702) // 2) + b"\xff\xd9"
+
+
+def test_jpegs_under_the_logs_checksum_are_decoded_now_and_then_only():
+    jpegs = [noisy_jpeg(0), *(unlooked_at(noisy_jpeg(step)) for step in range(1, T))]
+
+    checked = take(raw_episode(pictures={BASE: jpegs, WRIST: jpegs}, is_checked=True))
+    with pytest.raises(EpisodeError) as caught:
+        take(raw_episode(pictures={BASE: jpegs, WRIST: jpegs}))
+
+    assert [item.jpeg for item in checked.cameras["base"]] == jpegs
+    assert caught.value.reason == "bad_jpeg"
+
+
+@pytest.mark.parametrize("broken", [noisy_jpeg(1)[:-2], noisy_jpeg(1)[:2000], b"\xff\xd8\xff\xd9"])
+def test_a_jpeg_that_does_not_begin_and_end_well_is_refused_under_any_checksum(broken):
+    jpegs = [noisy_jpeg(0), broken, *[noisy_jpeg(2)] * (T - 2)]
+
+    with pytest.raises(EpisodeError) as caught:
+        take(raw_episode(pictures={BASE: jpegs, WRIST: jpegs}, is_checked=True))
+
+    assert caught.value.reason == "bad_jpeg"
+
+
+def test_black_jpegs_are_seen_under_any_checksum():
+    black = encode_jpeg(np.zeros((96, 128, 3), np.uint8))
+    some = [noisy_jpeg(0), *[black] * (T - 2), noisy_jpeg(1)]
+
+    episode = take(raw_episode(pictures={BASE: some, WRIST: [black] * T}, is_checked=True))
+
+    assert episode.absent_cameras == {"left_wrist": "black_camera"}
+    assert any(f"is black in {T - 2} of {T} frames" in note for note in episode.provenance.notes)
 
 
 def test_large_pictures_are_scaled_and_small_jpegs_pass_byte_for_byte():

@@ -104,6 +104,12 @@ def test_the_seven_robots_have_the_sizes_of_the_paper(name, state, action, camer
         ("gr1", "joint_position", 44, 44, 1, 20),
         ("gr1", "arms_hands", 26, 26, 1, 20),
         ("gr1", "arms", 14, 14, 1, 20),
+        ("franka_droid", "joint_velocity", 8, 8, 3, 15),
+        ("franka_droid", "joint_position", 8, 8, 3, 15),
+        ("franka_droid", "eef_velocity", 7, 7, 3, 15),
+        ("franka_droid", "eef_position", 7, 7, 3, 15),
+        ("panda_sim", "eef_delta", 8, 7, 1, 20),
+        ("indy7", "eef_delta", 6, 6, 0, 50),
     ],
 )
 def test_the_other_robots_have_the_sizes_of_their_logs(name, space, state, action, cameras, rate_hz):
@@ -142,18 +148,23 @@ def test_a_field_is_as_wide_as_its_signal(name):
     robot = load_embodiment(name)
     fields = [(s, field) for source in robot.sources.values() for s, field in source.signals.items()]
 
-    spans = {signal: field.partition("[")[2].partition("]")[0].split(":") for signal, field in fields}
+    widths = {signal: _width(field.partition("[")[2].partition("]")[0]) for signal, field in fields}
 
-    assert {s: int(stop) - int(start) for s, (start, stop) in spans.items()} == {
-        s: robot.signal(s).width for s in spans
-    }
+    assert widths == {s: robot.signal(s).width for s in widths}
+
+
+def _width(columns):
+    """Of `start:stop` or `name,name,…`."""
+    start, _, stop = columns.partition(":")
+    return int(stop) - int(start) if stop else len(columns.split(","))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_fields_of_a_source_take_no_number_twice(name):
     robot = load_embodiment(name)
 
-    taken = [(form, f.partition("|")[0].strip()) for form, s in robot.sources.items() for f in s.signals.values()]
+    fields = [(form, field) for form, s in robot.sources.items() for field in s.signals.values()]
+    taken = [(form, f.partition("|")[0].strip()) for form, f in fields if not f.endswith("| next_step")]
 
     assert len(set(taken)) == len(taken)
 
@@ -175,7 +186,8 @@ def test_every_gripper_is_a_fraction(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "form"), [("widowx", "rlds"), ("bimanual_trossen", "aloha"), ("mobile_trossen", "aloha")]
+    ("name", "form"),
+    [("widowx", "rlds"), ("widowx", "bridge_raw"), ("bimanual_trossen", "aloha"), ("mobile_trossen", "aloha")],
 )
 def test_grippers_that_are_recorded_open_positive_are_turned_round(name, form):
     robot = load_embodiment(name)
@@ -233,14 +245,14 @@ def test_three_mistakes_in_three_places_are_reported_at_once():
     )
     assert message.startswith("the embodiment table has 3 problems (arm.toml):")
     assert "rate_hz: Input should be greater than 0" in message
-    assert "signals[0]: unit 'm/s' does not measure joint_position: use ['m', 'rad']" in message
+    assert "signals[0]: unit 'm/s' does not measure joint_position: use ['1', 'm', 'rad']" in message
     assert "default_action_space 'other' is none of ['default']" in message
 
 
 def test_two_mistakes_in_one_signal_are_two_lines():
     message = complaint(table_with(('unit = "rad"', 'unit = "m/s"'), ('dims = ["a", "b"]', 'dims = ["a", "a"]')))
     assert message.splitlines()[1:] == [
-        "  - signals[0]: unit 'm/s' does not measure joint_position: use ['m', 'rad']",
+        "  - signals[0]: unit 'm/s' does not measure joint_position: use ['1', 'm', 'rad']",
         "  - signals[0]: dims repeat a name: ['a', 'a']",
     ]
 

@@ -1,0 +1,43 @@
+"""A log taken as far as a worker takes it, without a lake: discovered, read and standardized."""
+
+from pathlib import Path
+
+from ingest.detect import detect, find_embodiment
+from ingest.location import Location
+from ingest.record import Discovery, RawEpisode
+from ingest.standardize import standardize
+from schema.episode import Episode
+from schema.errors import EpisodeError
+from schema.picture import ImageSettings
+
+
+def discovered(folder: Path, format_name: str | None = None) -> Discovery:
+    """What the one format that fits discovers."""
+    return detect(Location.of(str(folder)), format_name)[1]
+
+
+def read(folder: Path, index: int = 0) -> RawEpisode:
+    """One record as its format reads it."""
+    location = Location.of(str(folder))
+    reader, discovery = detect(location, None)
+    return reader.read(location, discovery.records[index])
+
+
+def take(folder: Path, index: int = 0, *, embodiment: str | None = None) -> Episode:
+    """One record as the lake would hold it."""
+    location = Location.of(str(folder))
+    reader, discovery = detect(location, None)
+    record = discovery.records[index]
+    if record.problem is not None:
+        raise EpisodeError(record.problem.reason, record.problem.message)
+    robot = find_embodiment(discovery, embodiment)
+    return standardize(
+        reader.read(location, record),
+        embodiment=robot,
+        binding=robot.sources[reader.NAME],
+        source="test",
+        settings=ImageSettings(),
+        record=record,
+        location=location,
+        adapter=(reader.NAME, reader.VERSION),
+    )
