@@ -164,7 +164,7 @@ def _filtered(rows: pl.LazyFrame, where: str) -> pl.LazyFrame:
 
 def _action_spaces(choice: SourceChoice, rows: pl.DataFrame, embodiments: Mapping[str, Embodiment]) -> dict[str, str]:
     """The name of the action space by embodiment table, given by every episode."""
-    digests = rows["embodiment_table"].unique().sort().to_list()
+    digests = sorted(rows["embodiment_table"].unique(), key=lambda digest: (embodiments[digest].name, digest))
     try:
         spaces = {digest: embodiments[digest].action_space(choice.action_space).name for digest in digests}
     except ConfigError as error:

@@ -24,6 +24,8 @@ def gather(sample: Sample) -> Iterator[tuple[str, Sequence[float]]]:
         state = reached_by(sample.episode.embodiment, action)
         if state is None or state.name not in sample.episode.signals or action.quantity == "finger_position":
             continue  # fingers are asked for more than they can reach, to hold things
+        if action.unit == "1" != state.unit:
+            continue  # the table claims no scale: a controller's own units
         reach = compare(sample, action, state)
         if action.mode == "absolute":
             yield action.name, (reach.as_state, reach.state_scale)
