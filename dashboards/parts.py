@@ -19,8 +19,8 @@ from dashboards.queries.predictions import predictions
 from schema.errors import RobomixError
 from schema.lake import Lake
 
-OVERVIEW_PAGE = "pages/overview.py"
-EPISODE_PAGE = "pages/episode.py"
+OVERVIEW_PAGE = "views/overview.py"
+EPISODE_PAGE = "views/episode.py"
 FAULTS = (RobomixError, OSError, ValueError, ImportError, pl.exceptions.PolarsError)
 """What opening and reading a lake raises where the lake, its store or its keys are at fault."""
 _MOMENT_S = 5

@@ -88,7 +88,7 @@ def open_page(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
         tester = AppTest.from_file(str(ROOT / "dashboards/app.py"), default_timeout=60)
         tester.query_params.update(parameters)
         if page != "overview":
-            tester.switch_page(f"pages/{page}.py")
+            tester.switch_page(f"views/{page}.py")
         return tester.run()
 
     return opened

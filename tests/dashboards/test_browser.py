@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from schema.lake import Lake
-from tests.dashboards.conftest import CHROMIUM, first
+from tests.dashboards.conftest import CHROMIUM, ROOT, first
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WAIT_MS = 40_000
@@ -109,3 +109,8 @@ def test_the_next_episode_is_one_click_away(browser_page, player):
     expect(player.locator("canvas").first).to_have_attribute("data-frame", "0")
     expect(player.locator(".now")).to_contain_text("0 / 39")
     expect(player.locator(".chunk h4")).to_have_count(0)
+
+
+def test_the_menu_is_ours_whichever_page_is_opened_first():
+    """Streamlit takes a folder called `pages` beside the app for a menu of its own, until the app has run once."""
+    assert not (ROOT / "dashboards" / "pages").exists()
