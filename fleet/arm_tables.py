@@ -5,7 +5,7 @@ Kinematics are as published, cited at each table; looks are a few capsules along
 
 import numpy as np
 
-from fleet.arms import GRAPHITE, SLATE, SOOT, STEEL, Arm, Capsule, Colour, Gripper, Point, tool_pose
+from fleet.arms import GRAPHITE, INTERBOTIX_GRIPPER, SLATE, SOOT, STEEL, Arm, Capsule, Colour, Gripper, Point, tool_pose
 from fleet.kinematics import chain_from_craig_dh, chain_from_screws, chain_from_urdf, pose, turn
 
 _PI = float(np.pi)
@@ -189,17 +189,7 @@ WX250S = Arm(
         tool_44=tool_pose((0.458325, 0.0, 0.36065), x=(0, 0, 1), z=(1, 0, 0)),
     ),
     joint_names=("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate"),
-    gripper=Gripper(
-        opening_m=0.074,
-        finger_length_m=0.055,
-        tip_m=0.018,
-        finger_thickness_m=0.012,
-        finger_width_m=0.022,
-        palm_length_m=0.05,
-        palm_radius_m=0.03,
-        colour=SOOT,
-        finger_colour=GRAPHITE,
-    ),
+    gripper=INTERBOTIX_GRIPPER,
     capsules=_limbs(
         (0, (0, 0, 0.07), 0.05, SOOT),
         (1, (0, 0, 0.11065), 0.042, GRAPHITE),

@@ -125,6 +125,19 @@ VX300S_SCREWS = (
     (1.0, 0.0, 0.0, 0.0, 0.42705, 0.0),
 )
 
+INTERBOTIX_GRIPPER = Gripper(
+    opening_m=0.074,
+    finger_length_m=0.055,
+    tip_m=0.018,
+    finger_thickness_m=0.012,
+    finger_width_m=0.022,
+    palm_length_m=0.05,
+    palm_radius_m=0.03,
+    colour=SOOT,
+    finger_colour=GRAPHITE,
+)
+"""Of the ViperX and the WidowX alike."""
+
 VX300S = Arm(
     name="vx300s",
     chain=chain_from_screws(
@@ -140,17 +153,7 @@ VX300S = Arm(
         tool_44=tool_pose((0.536494, 0.0, 0.42705), x=(0, 0, 1), z=(1, 0, 0)),
     ),
     joint_names=("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate"),
-    gripper=Gripper(
-        opening_m=0.074,
-        finger_length_m=0.055,
-        tip_m=0.018,
-        finger_thickness_m=0.012,
-        finger_width_m=0.022,
-        palm_length_m=0.05,
-        palm_radius_m=0.03,
-        colour=SOOT,
-        finger_colour=GRAPHITE,
-    ),
+    gripper=INTERBOTIX_GRIPPER,
     capsules=(
         Capsule(link=0, start=(0, 0, 0.0), end=(0, 0, 0.07), radius_m=0.055, colour=SOOT),
         Capsule(link=1, start=(0, 0, 0.08), end=(0, 0, 0.12705), radius_m=0.045, colour=GRAPHITE),

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from fleet.arm_tables import ARX_X5, PANDA, PIPER, WX250S
-from fleet.arms import UR5E, VX300S
+from fleet.arms import UR5E, VX300S, Arm
 from fleet.kinematics import Floats, pose, turn
 from fleet.robot import Base, Camera, Mount, Region, Robot
 
@@ -29,6 +29,43 @@ def _wrist_camera(side: str, *, back: float, above: float) -> Camera:
         up=(1.0, 0.0, 0.0),
         fov_deg=62.0,
     )
+
+
+def _two_arms(
+    arm: Arm,
+    *,
+    home_J: tuple[float, ...],
+    base_m: tuple[float, float],
+    region: Region,
+    inward_rad: float = 0.0,
+    base_turn_rad: float = 0.0,
+    height_m: float = 0.0,
+) -> tuple[Mount, ...]:
+    """A left arm and its mirror image across the table's x axis.
+
+    `base_m` (x, y) and `region` are the left arm's; each arm faces ahead, turned inward by `inward_rad`.
+    `base_turn_rad` is how far an arm's base frame is turned from where the arm faces.
+    """
+    x_m, y_m = base_m
+    low, high = region.y
+    mounts = []
+    for side, sign in (("left", 1), ("right", -1)):
+        heading_rad = -sign * inward_rad
+        mounts.append(
+            Mount(
+                side=side,
+                arm=arm,
+                base_44=_placed(x_m, sign * y_m, heading_rad + base_turn_rad, height_m=height_m),
+                heading_rad=heading_rad,
+                home_J=home_J,
+                region=region if sign > 0 else Region(x=region.x, y=(-high, -low)),
+            )
+        )
+    return tuple(mounts)
+
+
+def _two_wrist_cameras(*, back: float, above: float) -> tuple[Camera, ...]:
+    return tuple(_wrist_camera(side, back=back, above=above) for side in ("left", "right"))
 
 
 _ONE_ARM_TASKS = (
@@ -81,28 +118,16 @@ _VX300S_HOME = (0.0, -0.1788, 0.3662, 0.0, 1.3833, 0.0)
 
 BIMANUAL_TROSSEN = Robot(
     name="bimanual_trossen",
-    mounts=(
-        Mount(
-            side="left",
-            arm=VX300S,
-            base_44=_placed(0.0, 0.469, -np.pi / 2),
-            heading_rad=-np.pi / 2,
-            home_J=_VX300S_HOME,
-            region=Region(x=(-0.16, 0.18), y=(0.04, 0.27)),
-        ),
-        Mount(
-            side="right",
-            arm=VX300S,
-            base_44=_placed(0.0, -0.469, np.pi / 2),
-            heading_rad=np.pi / 2,
-            home_J=_VX300S_HOME,
-            region=Region(x=(-0.16, 0.18), y=(-0.27, -0.04)),
-        ),
+    mounts=_two_arms(
+        VX300S,
+        home_J=_VX300S_HOME,
+        base_m=(0.0, 0.469),
+        inward_rad=np.pi / 2,
+        region=Region(x=(-0.16, 0.18), y=(0.04, 0.27)),
     ),
     cameras=(
         Camera(name="base", position=(-0.6, 0.0, 0.66), target=(0.07, 0.0, 0.07), up=(0, 0, 1), fov_deg=44.0),
-        _wrist_camera("left", back=0.11, above=0.1),
-        _wrist_camera("right", back=0.11, above=0.1),
+        *_two_wrist_cameras(back=0.11, above=0.1),
     ),
     rate_hz=50,
     servo_lag_s=0.05,
@@ -174,21 +199,17 @@ WIDOWX = Robot(
 
 BIMANUAL_UR5E = Robot(
     name="bimanual_ur5e",
-    mounts=tuple(
-        Mount(
-            side=side,
-            arm=UR5E,
-            base_44=_placed(0.0, sign * 0.66, -sign * np.pi / 2 + np.pi),
-            heading_rad=-sign * np.pi / 2,
-            home_J=(-0.3078, -1.735, 1.8608, -1.6965, -1.5708, -1.8786),
-            region=Region(x=(-0.18, 0.2), y=(0.04, 0.3) if sign > 0 else (-0.3, -0.04)),
-        )
-        for side, sign in (("left", 1), ("right", -1))
+    mounts=_two_arms(
+        UR5E,
+        home_J=(-0.3078, -1.735, 1.8608, -1.6965, -1.5708, -1.8786),
+        base_m=(0.0, 0.66),
+        inward_rad=np.pi / 2,
+        base_turn_rad=np.pi,
+        region=Region(x=(-0.18, 0.2), y=(0.04, 0.3)),
     ),
     cameras=(
         Camera(name="base", position=(-0.72, 0.0, 0.8), target=(0.07, 0.0, 0.07), up=(0, 0, 1), fov_deg=44.0),
-        _wrist_camera("left", back=0.12, above=0.115),
-        _wrist_camera("right", back=0.12, above=0.115),
+        *_two_wrist_cameras(back=0.12, above=0.115),
     ),
     rate_hz=20,
     servo_lag_s=0.08,
@@ -202,21 +223,17 @@ BIMANUAL_UR5E = Robot(
 
 BIMANUAL_ARX = Robot(
     name="bimanual_arx",
-    mounts=tuple(
-        Mount(
-            side=side,
-            arm=PIPER,
-            base_44=_placed(0.0, sign * 0.46, -sign * np.pi / 2, height_m=0.2),
-            heading_rad=-sign * np.pi / 2,
-            home_J=(0.0, 1.7862, -0.7927, 0.0, 0.6646, 0.0),
-            region=Region(x=(-0.16, 0.18), y=(0.05, 0.26) if sign > 0 else (-0.26, -0.05)),
-        )
-        for side, sign in (("left", 1), ("right", -1))
+    mounts=_two_arms(
+        PIPER,
+        home_J=(0.0, 1.7862, -0.7927, 0.0, 0.6646, 0.0),
+        base_m=(0.0, 0.46),
+        inward_rad=np.pi / 2,
+        height_m=0.2,
+        region=Region(x=(-0.16, 0.18), y=(0.05, 0.26)),
     ),
     cameras=(
         Camera(name="base", position=(-0.62, 0.0, 0.72), target=(0.07, 0.0, 0.06), up=(0, 0, 1), fov_deg=44.0),
-        _wrist_camera("left", back=0.1, above=0.09),
-        _wrist_camera("right", back=0.1, above=0.09),
+        *_two_wrist_cameras(back=0.1, above=0.09),
     ),
     rate_hz=50,
     servo_lag_s=0.05,
@@ -234,21 +251,15 @@ _AT_THE_TABLE = tuple(f"drive up and {task}" for task in (*_ONE_ARM_TASKS[:10], 
 
 MOBILE_TROSSEN = Robot(
     name="mobile_trossen",
-    mounts=tuple(
-        Mount(
-            side=side,
-            arm=VX300S,
-            base_44=_placed(-0.4, sign * 0.2, 0.0),
-            heading_rad=0.0,
-            home_J=_VX300S_HOME,
-            region=Region(x=(-0.12, 0.12), y=(0.05, 0.32) if sign > 0 else (-0.32, -0.05)),
-        )
-        for side, sign in (("left", 1), ("right", -1))
+    mounts=_two_arms(
+        VX300S,
+        home_J=_VX300S_HOME,
+        base_m=(-0.4, 0.2),
+        region=Region(x=(-0.12, 0.12), y=(0.05, 0.32)),
     ),
     cameras=(
         Camera(name="base", position=(-0.25, 0.0, 1.0), target=(0.02, 0.0, 0.0), up=(0, 0, 1), fov_deg=50.0),
-        _wrist_camera("left", back=0.11, above=0.1),
-        _wrist_camera("right", back=0.11, above=0.1),
+        *_two_wrist_cameras(back=0.11, above=0.1),
     ),
     rate_hz=50,
     servo_lag_s=0.05,
@@ -271,21 +282,16 @@ MOBILE_TROSSEN = Robot(
 
 MOBILE_FIBOCOM = Robot(
     name="mobile_fibocom",
-    mounts=tuple(
-        Mount(
-            side=side,
-            arm=ARX_X5,
-            base_44=_placed(-0.34, sign * 0.2, 0.0, height_m=0.16),
-            heading_rad=0.0,
-            home_J=(-0.0036, 1.6728, 1.0651, -0.963, 0.0, -0.0036),
-            region=Region(x=(-0.1, 0.12), y=(0.04, 0.3) if sign > 0 else (-0.3, -0.04)),
-        )
-        for side, sign in (("left", 1), ("right", -1))
+    mounts=_two_arms(
+        ARX_X5,
+        home_J=(-0.0036, 1.6728, 1.0651, -0.963, 0.0, -0.0036),
+        base_m=(-0.34, 0.2),
+        height_m=0.16,
+        region=Region(x=(-0.1, 0.12), y=(0.04, 0.3)),
     ),
     cameras=(
         Camera(name="base", position=(-0.25, 0.0, 1.0), target=(0.02, 0.0, 0.0), up=(0, 0, 1), fov_deg=50.0),
-        _wrist_camera("left", back=0.1, above=0.09),
-        _wrist_camera("right", back=0.1, above=0.09),
+        *_two_wrist_cameras(back=0.1, above=0.09),
     ),
     rate_hz=50,
     servo_lag_s=0.05,

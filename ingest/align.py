@@ -81,17 +81,13 @@ def align(
         _check_gaps(streams[path], seconds_T, limit_s=limit_s)
     for path in sorted(bound_cameras):
         _check_age(streams[path], seconds_T, limit_s=limit_s)
-    numbers: dict[str, Numbers] = {}
-    not_stored = dict(raw.not_stored)
-    for path, values in raw.fields.items():
-        stream = streams.get(path)
-        if stream is not None and (
-            path in bound or _lasts(stream, seconds_T, limit_s=binding.max_gap_s, rules=rules[path])
-        ):
-            numbers[path] = _resampled(values, stream, seconds_T, rules=rules[path])
-        else:
-            not_stored[path] = len(values)
-            notes.append(f"{path!r} does not last from the first frame to the last, or has holes: not stored")
+    numbers = {
+        path: _resampled(values, streams[path], seconds_T, rules=rules[path])
+        for path, values in raw.fields.items()
+        if path in streams and (path in bound or _lasts(streams[path], seconds_T, limit_s=limit_s, rules=rules[path]))
+    }
+    left = {path: len(values) for path, values in raw.fields.items() if path not in numbers}
+    notes += [f"{path!r} does not last from the first frame to the last, or has holes: not stored" for path in left]
     zero = seconds_T[0]
     for name, field in fields.items():
         stream = streams[field.path]
@@ -106,7 +102,7 @@ def align(
         clocks={},
         timestamp_T=seconds_T - zero,
         camera_timestamps={key: raw.clocks[key][rows] - zero for key, rows in shown.items()},
-        not_stored=not_stored,
+        not_stored={**raw.not_stored, **left},
         notes=(*notes, *_clock_notes(streams, bound)),
     )
 

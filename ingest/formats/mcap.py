@@ -7,8 +7,6 @@ passes for a whole one is worse than none; `mcap recover` makes a whole one of w
 import io
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +19,9 @@ from mcap.stream_reader import StreamReader, breakup_chunk
 from mcap_ros2.decoder import DecoderFactory
 
 from ingest.formats.local_copy import LocalCopy
-from ingest.formats.ros_episode import SAMPLE_MESSAGES, digest_of, discovery_of, episode_of
+from ingest.formats.ros_episode import discovery_of, episode_of, sample_of
 from ingest.formats.ros_recording import Recording, recordings_of
-from ingest.formats.ros_streams import Message, Streams, collect, is_colour
+from ingest.formats.ros_streams import Message
 from ingest.location import Location
 from ingest.record import Discovery, RawEpisode, Record
 from schema.errors import EpisodeError
@@ -43,28 +41,16 @@ def discover(location: Location) -> Discovery | None:
     split = [item for item in recordings_of(location) if item.problem or item.files[0].endswith(".mcap")]
     listed = {file for recording in split for file in recording.files}
     single = [Recording(files=(file,)) for file in files if file not in listed]
-    return discovery_of(location, [*split, *single], format_name=NAME, sample=partial(_sample, location))
-
-
-def _sample(location: Location, record: Record) -> tuple[Streams, dict[str, str]]:
-    bag = _Bag(location, record)
-    return collect(islice(bag.messages(), SAMPLE_MESSAGES)), bag.told
+    return discovery_of(
+        location, [*split, *single], format_name=NAME, sample=lambda record: sample_of(_Bag(location, record))
+    )
 
 
 def read(location: Location, record: Record) -> RawEpisode:
     """One recording; EpisodeError where it is cut, damaged, or unpacks to more than it may."""
     if record.problem is not None:
         raise EpisodeError(record.problem.reason, record.problem.message)
-    bag = _Bag(location, record)
-    streams = collect(bag.messages())
-    streams.not_stored |= bag.others
-    return episode_of(
-        streams,
-        bag.told,
-        digest=digest_of(bag.copies),
-        messages=lambda topic: (message for message in bag.messages({topic}) if is_colour(message)),
-        file=location.file_uri(record.files[0]),
-    )
+    return episode_of(_Bag(location, record), file=location.file_uri(record.files[0]))
 
 
 class _Bag:

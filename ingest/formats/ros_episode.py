@@ -1,12 +1,14 @@
 """What MCAP files and ROS bags have in common: streams of messages as a discovery and as a raw episode."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
+from typing import Protocol
 
 from ingest.formats.encoded_picture import jpeg_or_pixels
 from ingest.formats.local_copy import LocalCopy
 from ingest.formats.ros_recording import Recording
-from ingest.formats.ros_streams import Message, Streams, picture_of
+from ingest.formats.ros_streams import Message, Streams, collect, is_colour, picture_of
 from ingest.location import Location
 from ingest.record import Discovery, RawEpisode, Record, SourceField
 from schema.digest import new_digest
@@ -77,13 +79,38 @@ def discovery_of(
     )
 
 
-def episode_of(
-    streams: Streams, told: Told, *, digest: str, messages: Callable[[str], Iterator[Message]], file: str
-) -> RawEpisode:
-    """The episode; `messages` gives those of one picture topic, each time that its pictures are taken.
+class Bag(Protocol):
+    """The files of one recording, read from the first to the last as often as it is asked for."""
+
+    @property
+    def copies(self) -> Sequence[LocalCopy]:
+        """Of every file of the recording, in order."""
+
+    @property
+    def told(self) -> Told:
+        """Metadata: the folder's, and what a whole reading met."""
+
+    @property
+    def others(self) -> Mapping[str, int]:
+        """What a whole reading met that is no message."""
+
+    def messages(self, topics: Collection[str] = ()) -> Iterator[Message]:
+        """Those of some topics, or all, decoded."""
+
+
+def sample_of(bag: Bag) -> tuple[Streams, Told]:
+    """The streams of a bag's first messages, and its metadata."""
+    return collect(islice(bag.messages(), SAMPLE_MESSAGES)), bag.told
+
+
+def episode_of(bag: Bag, *, file: str) -> RawEpisode:
+    """The episode, whose pictures are read from the bag each time that they are taken; `file` is for messages.
 
     EpisodeError "no_robot_data" where the log holds no number.
     """
+    streams = collect(bag.messages())
+    streams.not_stored |= bag.others
+    told = bag.told
     if not streams.fields:
         held = ", ".join([*streams.not_stored, *streams.cameras][:20]) or "no message"
         raise EpisodeError(
@@ -95,11 +122,11 @@ def episode_of(
         notes.append(f"the log holds {len(texts)} instructions, the first is taken: {texts!r:.400}")
     text = texts[0] if texts else told.get("task")
     return RawEpisode(
-        digest=digest,
+        digest=_digest(bag.copies),
         fields=streams.fields,
         names=streams.names,
         clocks=streams.clocks,
-        pictures={topic: _pictures(messages, topic) for topic in streams.cameras},
+        pictures={topic: _pictures(bag, topic) for topic in streams.cameras},
         task=told.get("task") or text,
         instructions=(Instruction(text=text),) if text else (),
         not_stored=streams.not_stored,
@@ -112,7 +139,7 @@ def episode_of(
     )
 
 
-def digest_of(copies: Sequence[LocalCopy]) -> str:
+def _digest(copies: Sequence[LocalCopy]) -> str:
     """Over the bytes of an episode's files, one after the other."""
     hasher = new_digest()
     for copy in copies:
@@ -122,8 +149,8 @@ def digest_of(copies: Sequence[LocalCopy]) -> str:
     return hasher.hexdigest()
 
 
-def _pictures(messages: Callable[[str], Iterator[Message]], topic: str) -> Iterator[Pixels | bytes]:
-    for message in messages(topic):
+def _pictures(bag: Bag, topic: str) -> Iterator[Pixels | bytes]:
+    for message in filter(is_colour, bag.messages({topic})):
         picture = picture_of(message)
         yield jpeg_or_pixels(picture) if isinstance(picture, bytes) else picture
 

@@ -10,7 +10,6 @@ import tempfile
 import weakref
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
-from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,9 +19,9 @@ from rosbags.rosbag1 import Reader as Reader1
 from rosbags.typesys import Stores, get_typestore
 
 from ingest.formats.local_copy import LocalCopy
-from ingest.formats.ros_episode import SAMPLE_MESSAGES, digest_of, discovery_of, episode_of
+from ingest.formats.ros_episode import discovery_of, episode_of, sample_of
 from ingest.formats.ros_recording import METADATA, Recording, recordings_of
-from ingest.formats.ros_streams import Message, Streams, collect, is_colour
+from ingest.formats.ros_streams import Message
 from ingest.location import Location
 from ingest.record import Discovery, RawEpisode, Record
 from schema.errors import EpisodeError
@@ -44,26 +43,20 @@ def discover(location: Location) -> Discovery | None:
         return None
     lost = sorted(set(stray) - {file for folder in folders for file in folder.files})
     notes = [f"{len(lost)} {_STORAGE} files are listed by no sound metadata.yaml: {lost[0]} …"] if lost else []
-    return discovery_of(location, [*single, *folders], format_name=NAME, sample=partial(_sample, location), notes=notes)
-
-
-def _sample(location: Location, record: Record) -> tuple[Streams, dict[str, str]]:
-    bag = _Bag(location, record)
-    return collect(islice(bag.messages(), SAMPLE_MESSAGES)), bag.told
+    return discovery_of(
+        location,
+        [*single, *folders],
+        format_name=NAME,
+        sample=lambda record: sample_of(_Bag(location, record)),
+        notes=notes,
+    )
 
 
 def read(location: Location, record: Record) -> RawEpisode:
     """One bag; EpisodeError where it is cut, damaged, or unpacks to more than it may."""
     if record.problem is not None:
         raise EpisodeError(record.problem.reason, record.problem.message)
-    bag = _Bag(location, record)
-    return episode_of(
-        collect(bag.messages()),
-        bag.told,
-        digest=digest_of(bag.copies),
-        messages=lambda topic: (message for message in bag.messages({topic}) if is_colour(message)),
-        file=location.file_uri(record.files[0]),
-    )
+    return episode_of(_Bag(location, record), file=location.file_uri(record.files[0]))
 
 
 class _Bag:
@@ -73,6 +66,7 @@ class _Bag:
         self._uri = location.file_uri(record.files[0])
         self.told: dict[str, str] = dict(record.meta["told"])
         self.copies = [LocalCopy(location, file) for file in record.files]
+        self.others: dict[str, int] = {}
         self._path = self.copies[0].path
         if self._path.suffix == _STORAGE:
             self._path = self._folder(location, record.files[0])

@@ -11,12 +11,11 @@ import numpy as np
 
 from ingest.location import Location
 from ingest.record import Format, Record
-from ingest.standardize import standardize
 from schema.digest import digest_bytes
 from schema.embodiment import load_embodiment
 from schema.episode import Episode
 from schema.errors import RobomixError
-from schema.picture import ImageSettings
+from tests.ingest.taking import converted
 
 FORESEEN = (RobomixError, OSError, ValueError, ArithmeticError, EOFError)
 """What a worker puts in quarantine; anything else would stop the job."""
@@ -71,16 +70,7 @@ def _fate(location: Location, record: Record, *, reader: Format, embodiment: str
         return Fate(record=record, message=record.problem.message)
     robot = load_embodiment(embodiment)
     try:
-        episode = standardize(
-            reader.read(location, record),
-            embodiment=robot,
-            binding=robot.sources[reader.NAME],
-            source="test",
-            settings=ImageSettings(),
-            record=record,
-            location=location,
-            adapter=(reader.NAME, reader.VERSION),
-        )
+        episode = converted(location, record, reader=reader, robot=robot)
     except FORESEEN as error:
         return Fate(record=record, message=str(error))
     return Fate(record=record, digest=episode.episode_id, content=_content(episode))

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from ingest.detect import detect, find_embodiment
 from ingest.location import Location
-from ingest.record import Discovery, RawEpisode
+from ingest.record import Discovery, Format, RawEpisode, Record
 from ingest.standardize import standardize
+from schema.embodiment import Embodiment
 from schema.episode import Episode
 from schema.errors import EpisodeError
 from schema.picture import ImageSettings
@@ -30,7 +31,11 @@ def take(folder: Path, index: int = 0, *, embodiment: str | None = None) -> Epis
     record = discovery.records[index]
     if record.problem is not None:
         raise EpisodeError(record.problem.reason, record.problem.message)
-    robot = find_embodiment(discovery, embodiment)
+    return converted(location, record, reader=reader, robot=find_embodiment(discovery, embodiment))
+
+
+def converted(location: Location, record: Record, *, reader: Format, robot: Embodiment) -> Episode:
+    """One record, read and standardized by a robot's table."""
     return standardize(
         reader.read(location, record),
         embodiment=robot,

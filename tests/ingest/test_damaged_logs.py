@@ -15,11 +15,10 @@ from rosbags.rosbag1 import Writer as Writer1
 
 from ingest.detect import detect
 from ingest.location import Location
-from ingest.standardize import standardize
 from schema.embodiment import Embodiment, SourceBinding, builtin_embodiments
 from schema.errors import RobomixError, SourceError
-from schema.picture import ImageSettings
 from tests.ingest.ros_writers import ur5e, ur5e_log, write_mcap, write_rosbag1, write_rosbag2
+from tests.ingest.taking import converted
 from tests.ingest.test_lerobot_v3 import write_lerobot_v3
 from tests.ingest.test_zarr_replay import write_zarr, zipped
 
@@ -112,16 +111,7 @@ def take(folder: Path, robot: Embodiment) -> tuple[int, list[str]]:
     taken, refused = 0, []
     for record in discovery.records:
         try:
-            episode = standardize(
-                reader.read(location, record),
-                embodiment=robot,
-                binding=robot.sources[reader.NAME],
-                source="here",
-                settings=ImageSettings(),
-                record=record,
-                location=location,
-                adapter=(reader.NAME, reader.VERSION),
-            )
+            episode = converted(location, record, reader=reader, robot=robot)
         except RobomixError as error:
             refused.append(f"{error} {location.file_uri(record.files[0])}")  # as its row in quarantine has it
         else:
