@@ -46,5 +46,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 class _FileScheduling(LoadScopeScheduling):
     # A group's mark (`--dist=loadgroup`) would say the same, but pytest 9.2 lost the attribute that pytest-xdist sets.
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return "one Ray" if file in _ONE_RAY else file
+        return _scope(nodeid)
+
+
+def _scope(nodeid: str) -> str:
+    file = nodeid.partition("::")[0]
+    return "one Ray" if file in _ONE_RAY else file
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first, so that neither process is left with it when the other has nothing to do."""
+    slow = {_scope(item.nodeid) for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (_scope(item.nodeid) != "one Ray", _scope(item.nodeid) not in slow))

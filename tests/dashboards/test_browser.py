@@ -9,6 +9,8 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from schema.lake import Lake
 from tests.dashboards.conftest import CHROMIUM, ROOT, first
 
+pytestmark = pytest.mark.slow
+
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WAIT_MS = 40_000
 LEFT = "(cursor) => cursor.getBoundingClientRect().left"
