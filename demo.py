@@ -5,12 +5,9 @@ through the same calls that the command line's other verbs make, and may be stop
 """
 
 import json
-import multiprocessing
-import queue
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,38 +128,11 @@ def _own(plan: Plan) -> dict[str, str]:
 def _fleet(plan: Plan, bar: Bar) -> dict[str, str]:
     """The logs of both simulated robots, recorded if they are not there."""
     logs = plan.folder / f"logs_{plan.episodes}"
-    missing = [robot for robot in FLEET if not (logs / robot).exists()]
-    if missing:
-        with bar("record " + " and ".join(missing), "episodes") as progress:
-            _record(missing, logs, episodes=plan.episodes, progress=progress)
+    for robot in FLEET:
+        if not (logs / robot).exists():
+            with bar(f"record {robot}", "episodes") as progress:
+                record(robot, out=logs, num_episodes=plan.episodes, seed=0, image_size=IMAGE_SIZE, progress=progress)
     return {f"fleet_{robot}": str(logs / robot) for robot in FLEET}
-
-
-def _record(robots: list[str], logs: Path, *, episodes: int, progress: Callable[[int, int], None]) -> None:
-    """Record robots side by side, each by a process of its own."""
-    processes = multiprocessing.get_context("spawn")
-    with processes.Manager() as manager, ProcessPoolExecutor(len(robots), mp_context=processes) as pool:
-        news = manager.Queue()
-        running = [pool.submit(_record_one, robot, logs, episodes, tell=news.put) for robot in robots]
-        done = 0
-        while not (is_over := all(future.done() for future in running)) or not news.empty():
-            with suppress(queue.Empty):
-                news.get(timeout=0 if is_over else 0.2)
-                done += 1
-                progress(done, episodes * len(robots))
-        for future in running:
-            future.result()
-
-
-def _record_one(robot: str, logs: Path, episodes: int, *, tell: Callable[[int], None]) -> None:
-    record(
-        robot,
-        out=logs,
-        num_episodes=episodes,
-        seed=0,
-        image_size=IMAGE_SIZE,
-        progress=lambda done, _: tell(done),
-    )
 
 
 def _locked(plan: Plan, lake: Lake, sources: list[str]) -> tuple[Lock, str]:

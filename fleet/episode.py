@@ -5,7 +5,7 @@ Episode `i` of a robot depends on (robot, seed, i) alone. Legend: T steps, D sta
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import repeat
 
 import numpy as np
@@ -62,6 +62,8 @@ class Episode:
     """Rate of change of the reached state (rad/s; grippers 1/s)."""
     effort_TD: npt.NDArray[np.float32]
     """Servo torque by a plain spring law: stiffness times command minus reached (Nm; grippers the same, 1)."""
+    drawn: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    """Pictures that are drawn already: per camera RGB, (T, S, S, 3)."""
 
     def __len__(self) -> int:
         return len(self.action_TD)

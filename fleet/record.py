@@ -4,8 +4,10 @@ The same robot, seed and size give the same bytes, and a shorter record is a pre
 """
 
 import multiprocessing
+import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -21,15 +23,17 @@ from fleet.record_lerobot_v30 import LeRobotV30Recorder
 from fleet.record_mcap import McapRecorder
 from fleet.record_rlds import RldsRecorder
 from fleet.record_zarr import ZarrRecorder
-from fleet.recording import Recorder, whole_folder
+from fleet.recording import Recorder, drawn, whole_folder
 from fleet.robot import Robot
 from schema.errors import ConfigError
 
 ROBOTS: tuple[str, ...] = tuple(robots.ROBOTS)
 """Names of the robots that can be recorded."""
 
-_WORTH_A_PROCESS = 12
-"""Episodes; for fewer, starting a process takes longer than it saves."""
+_WORTH_PROCESSES = 12
+"""Episodes; for fewer, starting processes takes longer than it saves."""
+_DRAW_THEMSELVES = {"mcap"}
+"""Formats whose cameras have clocks of their own."""
 
 Make: TypeAlias = Callable[[Robot, Path, int], Recorder]
 
@@ -84,8 +88,10 @@ def record(
     folder = Path(out) / robot
     with whole_folder(folder) as unfinished:
         recorder = FORMATS[log_format](table, unfinished, image_size)
-        for done, episode in enumerate(_simulated(table, seed=seed, num_episodes=num_episodes), start=1):
-            recorder.write(episode if fault is None else faults.plant(fault, episode))
+        drawn_size = None if log_format in _DRAW_THEMSELVES else image_size
+        acted = _acted(table, seed=seed, num_episodes=num_episodes, fault=fault, image_size=drawn_size)
+        for done, episode in enumerate(acted, start=1):
+            recorder.write(episode)
             if progress is not None:
                 progress(done, num_episodes)
         recorder.close()
@@ -94,15 +100,28 @@ def record(
     return folder
 
 
-def _simulated(robot: Robot, *, seed: int, num_episodes: int) -> Iterator[Episode]:
-    """The episodes in order; many are acted out by a process of its own, ahead of who draws and writes them."""
-    act, everything = partial(_simulate, robot, seed), range(num_episodes)
-    if num_episodes < _WORTH_A_PROCESS:
-        yield from map(act, everything)
+def _acted(
+    robot: Robot, *, seed: int, num_episodes: int, fault: str | None, image_size: int | None
+) -> Iterator[Episode]:
+    """The episodes in order; where they are many, processes of their own act and draw a few ahead of who writes."""
+    act, numbers = partial(_act, robot, seed=seed, fault=fault, image_size=image_size), range(num_episodes)
+    if num_episodes < _WORTH_PROCESSES:
+        yield from map(act, numbers)
         return
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as ahead:
-        yield from ahead.map(act, everything)
+    num_processes = os.cpu_count() or 1
+    ahead: deque[Future[Episode]] = deque()
+    with ProcessPoolExecutor(num_processes, mp_context=multiprocessing.get_context("spawn")) as processes:
+        for number in numbers:
+            ahead.append(processes.submit(act, number))
+            if len(ahead) > 2 * num_processes:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
-def _simulate(robot: Robot, seed: int, index: int) -> Episode:
-    return simulate(robot, seed=seed, index=index)
+def _act(robot: Robot, index: int, *, seed: int, fault: str | None, image_size: int | None) -> Episode:
+    """One episode with its fault, and its pictures drawn where they have a size."""
+    episode = simulate(robot, seed=seed, index=index)
+    if fault is not None:
+        episode = faults.plant(fault, episode)
+    return episode if image_size is None else drawn(episode, image_size=image_size)

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -34,9 +35,19 @@ class Recorder(Protocol):
 
 def pictures(episode: Episode, camera: str, *, image_size: int) -> Iterator[npt.NDArray[np.uint8]]:
     """What a camera's picture of each step shows: RGB, (image_size, image_size, 3)."""
+    if camera in episode.drawn:
+        yield from episode.drawn[camera]
+        return
     renderer = Renderer(episode.robot, episode.scene, camera=camera, height=image_size, width=image_size)
     step_T = episode.picture_T[camera]
-    return renderer.frames(episode.trajectory.at(step_T))
+    yield from renderer.frames(episode.trajectory.at(step_T))
+
+
+def drawn(episode: Episode, *, image_size: int) -> Episode:
+    """The episode with the pictures of all cameras."""
+    cameras = (camera.name for camera in episode.robot.cameras)
+    films = {name: np.stack([*pictures(episode, name, image_size=image_size)]) for name in cameras}
+    return replace(episode, drawn=films)
 
 
 def as_jpeg(picture: npt.NDArray[np.uint8]) -> bytes:
