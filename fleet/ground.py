@@ -1,10 +1,11 @@
 """The room: wall, floor and the table top with its grid, cut at the camera's near plane."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from PIL import Image, ImageDraw
 
 from fleet.arms import Colour
-from fleet.kinematics import Floats
 from fleet.shading import ink, shade
 from fleet.view import NEAR_M, View
 
@@ -19,6 +20,7 @@ _TABLE_Y_M = (-0.75, 0.75)
 _GRID_M = 0.2
 _LINE_HALF_M = 0.002
 _RIM_M = 0.02
+_FEWEST_CORNERS = 3
 
 
 class Ground:
@@ -41,30 +43,30 @@ class Ground:
                 self._rects.append((x[0] + _RIM_M, x[1] - _RIM_M, at - _LINE_HALF_M, at + _LINE_HALF_M, line))
         self._corners = np.array([[[a, c, 0], [b, c, 0], [b, d, 0], [a, d, 0]] for a, b, c, d, _ in self._rects], float)
 
-    def picture(self, view: View, step: int, size: tuple[int, int]) -> Image.Image:
-        """The bare room from a camera at one step; size is (width, height)."""
-        image = Image.new("RGB", size, self._wall)
-        polygon = ImageDraw.Draw(image).polygon
-        seen = (self._corners - view.eye_T3[step]) @ view.rotation_T33[step].T
-        is_in_front = (seen[..., 2] >= NEAR_M).all(-1).tolist()
-        pixels = view.to_pixels(seen).reshape(len(seen), -1).tolist()
-        for k, (*_, fill) in enumerate(self._rects):
-            if is_in_front[k]:
-                polygon(pixels[k], fill)
-            else:
-                cut = _cut_at_near(seen[k])
-                if len(cut) >= 3:
+    def pictures(self, view: View, size: tuple[int, int]) -> Iterator[Image.Image]:
+        """The bare room from a camera, one picture per pose of the view; size is (width, height)."""
+        seen = view.to_camera(np.broadcast_to(self._corners, (len(view.eye_T3), *self._corners.shape)))
+        pixels = view.to_pixels(seen).reshape(*seen.shape[:2], -1).tolist()
+        is_cut: list[list[bool]] = (seen[..., 2] < NEAR_M).any(-1).tolist()
+        for step, outlines in enumerate(pixels):
+            image = Image.new("RGB", size, self._wall)
+            polygon = ImageDraw.Draw(image).polygon
+            for k, (*_, fill) in enumerate(self._rects):
+                if not is_cut[step][k]:
+                    polygon(outlines[k], fill)
+                elif len(cut := _cut_at_near(seen[step, k].tolist())) >= _FEWEST_CORNERS:
                     polygon(view.to_pixels(np.array(cut)).ravel().tolist(), fill)
-        return image
+            yield image
 
 
-def _cut_at_near(corners: Floats) -> list[Floats]:
+def _cut_at_near(corners: list[list[float]]) -> list[list[float]]:
     """The part of a convex polygon in camera coordinates that lies beyond the near plane."""
-    kept: list[Floats] = []
-    for k in range(len(corners)):
-        a, b = corners[k - 1], corners[k]
+    kept = []
+    for k, b in enumerate(corners):
+        a = corners[k - 1]
         if (a[2] < NEAR_M) != (b[2] < NEAR_M):
-            kept.append(a + (NEAR_M - a[2]) / (b[2] - a[2]) * (b - a))
+            share = (NEAR_M - a[2]) / (b[2] - a[2])
+            kept.append([start + share * (end - start) for start, end in zip(a, b, strict=True)])
         if b[2] >= NEAR_M:
             kept.append(b)
     return kept

@@ -7,6 +7,7 @@ Legend: T steps, J joints, M columns of a table.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -36,6 +37,16 @@ class Chain:
     def num_joints(self) -> int:
         """Number of joints."""
         return len(self.axis_J3)
+
+    @cached_property
+    def cross_J33(self) -> Floats:
+        """The matrix that takes the cross product with each axis."""
+        return np.stack([_cross(axis) for axis in self.axis_J3])
+
+    @cached_property
+    def cross_twice_J33(self) -> Floats:
+        """The same, taken twice."""
+        return self.cross_J33 @ self.cross_J33
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -172,17 +183,10 @@ def chain_from_urdf(
 
 def link_frames(chain: Chain, joint_TJ: Floats) -> Floats:
     """How each link has moved since the zero pose: (T, J + 1, 4, 4), the first being the fixed base."""
-    axis_J3, num_joints = chain.axis_J3, chain.num_joints
-    cross_J33 = np.zeros((num_joints, 3, 3))
-    cross_J33[:, 2, 1] = axis_J3[:, 0]
-    cross_J33[:, 1, 2] = -axis_J3[:, 0]
-    cross_J33[:, 0, 2] = axis_J3[:, 1]
-    cross_J33[:, 2, 0] = -axis_J3[:, 1]
-    cross_J33[:, 1, 0] = axis_J3[:, 2]
-    cross_J33[:, 0, 1] = -axis_J3[:, 2]
+    num_joints = chain.num_joints
     sine = np.sin(joint_TJ)[..., None, None]
     versine = (1 - np.cos(joint_TJ))[..., None, None]
-    spin = np.eye(3) + sine * cross_J33 + versine * (cross_J33 @ cross_J33)
+    spin = np.eye(3) + sine * chain.cross_J33 + versine * chain.cross_twice_J33
     local = np.zeros((*joint_TJ.shape, 4, 4))
     local[..., :3, :3] = spin
     local[..., :3, 3] = chain.point_J3 - (spin @ chain.point_J3[:, :, None])[..., 0]

@@ -67,18 +67,19 @@ class Renderer:
             paint = _polygons(solids, view)
             inks = [[ink(shade(colour, light)) for _, _, light in _CAPSULE_LAYERS] for colour in solids.capsule_colours]
             plate_inks = [(ink(shade(c, 0.72)), ink(c), ink(shade(c, 0.9))) for c in solids.plate_colours]
-            for step in range(len(part)):
-                image = self._background(view, step)
+            for step, image in zip(range(len(part)), self._backgrounds(view), strict=False):
                 self._draw(ImageDraw.Draw(image), paint, step, inks=inks, plate_inks=plate_inks)
                 yield np.array(image)
 
-    def _background(self, view: View, step: int) -> Image.Image:
-        """The room and the bare table; drawn once for a fixed camera."""
+    def _backgrounds(self, view: View) -> Iterator[Image.Image]:
+        """The room and the bare table, for one step after the other; drawn once for a fixed camera."""
         if self._camera.mount is not None or self._robot.base is not None:
-            return self._ground.picture(view, step, self._size)
+            yield from self._ground.pictures(view, self._size)
+            return
         if self._backdrop is None:
-            self._backdrop = self._ground.picture(view, 0, self._size)
-        return self._backdrop.copy()
+            self._backdrop = next(self._ground.pictures(view, self._size))
+        while True:
+            yield self._backdrop.copy()
 
     def _draw(
         self,
