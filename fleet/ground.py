@@ -47,7 +47,7 @@ class Ground:
         """The bare room from a camera, one picture per pose of the view; size is (width, height)."""
         seen = view.to_camera(np.broadcast_to(self._corners, (len(view.eye_T3), *self._corners.shape)))
         pixels = view.to_pixels(seen).reshape(*seen.shape[:2], -1).tolist()
-        is_cut: list[list[bool]] = (seen[..., 2] < NEAR_M).any(-1).tolist()
+        is_cut = np.any(seen[..., 2] < NEAR_M, axis=-1).tolist()
         for step, outlines in enumerate(pixels):
             image = Image.new("RGB", size, self._wall)
             polygon = ImageDraw.Draw(image).polygon
