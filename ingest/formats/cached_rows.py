@@ -7,6 +7,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ingest.formats.columns import declared_bytes
 from ingest.location import FileStamp, Location
 from schema.errors import SourceError
 
@@ -62,13 +63,7 @@ def _table(uri: str) -> pa.Table:
         with fs.open(path, "rb") as stream:
             parquet = pq.ParquetFile(stream)
             names = [name for name in parquet.schema_arrow.names if not name.startswith(_STATS)]
-            wanted = set(names)
-            size = 0
-            for group in map(parquet.metadata.row_group, range(parquet.metadata.num_row_groups)):
-                columns = map(group.column, range(group.num_columns))
-                size += sum(
-                    item.total_uncompressed_size for item in columns if item.path_in_schema.split(".")[0] in wanted
-                )
+            size = declared_bytes(parquet, range(parquet.num_row_groups), names=names)
             if size > _MAX_BYTES:
                 raise SourceError(f"a table of {size} bytes, expected {_MAX_BYTES} at most: {uri}")
             return parquet.read(columns=names)

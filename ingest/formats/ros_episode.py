@@ -76,6 +76,7 @@ def discovery_of(
         cameras=tuple(SourceField(path=topic, dtype="uint8", shape=(-1, -1, 3)) for topic in sorted(streams.cameras)),
         notes=tuple(notes),
         licence=told.get("license"),
+        has_own_clocks=True,
     )
 
 

@@ -179,11 +179,16 @@ def read(location: Location, record: Record) -> RawEpisode:
         rate_hz=_rate(told),
         task=str(told.get("task") or text or "") or None,
         instructions=(Instruction(text=text),) if text else (),
-        not_stored={_key(info): stop - start for info in others},
+        not_stored=dict.fromkeys([*map(_key, others), *_elsewhere(files, arrays)], stop - start),
         notes=tuple(notes),
         success=_flag(told.get("success")),
         is_simulated=_flag(told.get("simulated")),
     )
+
+
+def _elsewhere(files: ZarrFiles, arrays: dict[str, ArrayInfo]) -> list[str]:
+    """Arrays that stand neither in `data/` itself nor are understood of `meta/`."""
+    return files.other_arrays({*arrays, "meta/episode_ends", *(f"meta/{name}" for name in _TEXTS)})
 
 
 def _key(info: ArrayInfo) -> str:

@@ -4,13 +4,15 @@ import json
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from ingest.formats import columns as parquet_columns
 from ingest.formats import lerobot
 from ingest.location import Location
 from schema.errors import EpisodeError, SourceError
 from schema.picture import encode_jpeg
-from tests.ingest.writers import INSTRUCTION, T, lerobot_info, picture, png, write_lerobot
+from tests.ingest.writers import INSTRUCTION, T, lerobot_info, picture, png, write_lerobot, write_video
 
 
 def discover(folder):
@@ -163,12 +165,32 @@ def test_a_cut_parquet_file_is_the_episodes_error(tmp_path):
     assert caught.value.reason == "unreadable_parquet"
 
 
+def test_a_small_file_of_very_many_equal_numbers_is_refused_before_they_are_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_columns, "MAX_COLUMN_BYTES", 1 << 20)
+    write_lerobot(tmp_path)
+    path = tmp_path / "data/chunk-000/episode_000000.parquet"
+    pq.write_table(pa.table({"action": pa.array(np.zeros(500_000))}), path)
+    assert path.stat().st_size < 10_000
+
+    with pytest.raises(EpisodeError, match="row groups of 4000000 bytes") as caught:
+        read(tmp_path)
+    assert caught.value.reason == "too_large"
+
+
 def test_rows_of_different_length_are_a_bad_column(tmp_path):
     ragged = pa.array([[1.0], *[[1.0, 2.0]] * (T - 1)], pa.list_(pa.float32()))
     write_lerobot(tmp_path, columns={"action": ragged})
 
     with pytest.raises(EpisodeError, match=r"'action' has 11 numbers in 6 rows"):
         read(tmp_path)
+
+
+def test_sound_in_a_video_is_named_as_not_stored(tmp_path):
+    write_lerobot(tmp_path)
+    key = "observation.images.base"
+    write_video(tmp_path / f"videos/chunk-000/{key}/episode_000000.mp4", [picture()] * T, has_sound=True)
+
+    assert read(tmp_path).not_stored == {f"{key}: audio": T}
 
 
 def test_a_depth_video_is_named_as_not_stored(tmp_path):

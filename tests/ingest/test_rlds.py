@@ -171,7 +171,7 @@ def test_png_pictures_are_decoded_to_rgb(tmp_path):
 def test_bytes_that_are_no_picture_are_a_bad_picture(tmp_path):
     write_rlds(tmp_path, [rlds_episode(steps__observation__image_0=[b"none"] * T)])
 
-    with pytest.raises(EpisodeError, match="expected a JPEG or PNG"):
+    with pytest.raises(EpisodeError, match="expected a JPEG, PNG"):
         list(read(tmp_path).pictures["observation/image_0"])
 
 
@@ -199,6 +199,20 @@ def test_compressed_tensors_are_inflated(tmp_path):
     write_rlds(tmp_path, [rlds_episode(steps__pose=packed)], features=rlds_features({"pose": tensor}))
 
     np.testing.assert_array_equal(read(tmp_path).fields["pose"], values)
+
+
+@pytest.mark.parametrize(
+    ("packed", "reason"),
+    [(zlib.compress(bytes(10_000_000)), "absurd_size"), (zlib.compress(bytes(8))[:-1], "bad_example")],
+    ids=["too much", "too little"],
+)
+def test_a_compressed_tensor_of_another_size_than_its_shapes_is_refused(tmp_path, packed, reason):
+    tensor = {"tensor": {"shape": {"dimensions": ["2"]}, "dtype": "float32", "encoding": "zlib"}}
+    write_rlds(tmp_path, [rlds_episode(steps__pose=[packed] * T)], features=rlds_features({"pose": tensor}))
+
+    with pytest.raises(EpisodeError) as caught:
+        read(tmp_path)
+    assert caught.value.reason == reason
 
 
 def test_the_same_record_has_the_same_digest_wherever_it_lies(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from numcodecs import Blosc, GZip, Pickle, Zstd
+from numcodecs import BZ2, LZMA, Blosc, GZip, Pickle, Zstd
 
 from ingest.detect import detect
 from ingest.formats import zarr_files, zarr_replay
@@ -261,7 +261,7 @@ def test_an_episode_of_an_absurd_length_is_refused(tmp_path):
     assert caught.value.reason == "too_large"
 
 
-@pytest.mark.parametrize("codec", [Blosc(), Zstd(), GZip()], ids=["blosc", "zstd", "gzip"])
+@pytest.mark.parametrize("codec", [Blosc(), Zstd(), GZip(), BZ2()], ids=["blosc", "zstd", "gzip", "bz2"])
 def test_a_chunk_that_unpacks_to_more_than_its_array_holds_is_refused(tmp_path, codec):
     folder = write_zarr(tmp_path / "a.zarr", compressor=codec)
     (folder / "data/action/0.0").write_bytes(codec.encode(np.zeros(50_000_000, np.uint8)))
@@ -269,6 +269,32 @@ def test_a_chunk_that_unpacks_to_more_than_its_array_holds_is_refused(tmp_path, 
     with pytest.raises(EpisodeError, match="expected the 112 of its array") as caught:
         read(folder)
     assert caught.value.reason == "too_large"
+
+
+@pytest.mark.parametrize("codec", [GZip(), BZ2()], ids=["gzip", "bz2"])
+def test_a_second_stream_behind_the_first_is_counted_too(tmp_path, codec):
+    folder = write_zarr(tmp_path / "a.zarr", compressor=codec)
+    chunk = folder / "data/action/0.0"
+    chunk.write_bytes(chunk.read_bytes() + codec.encode(np.zeros(50_000_000, np.uint8)))
+
+    with pytest.raises(EpisodeError, match="expected the 112 of its array"):
+        read(folder)
+
+
+@pytest.mark.parametrize(
+    ("filters", "compressor", "said"),
+    [
+        ([GZip().get_config()], GZip().get_config(), "packed twice over"),
+        (None, LZMA().get_config(), "packed by 'lzma', which is not installed or not safe"),
+    ],
+)
+def test_a_packing_whose_size_cannot_be_told_beforehand_is_refused(tmp_path, filters, compressor, said):
+    folder = write_zarr(tmp_path / "a.zarr")
+    edit(folder, "data/action/.zarray", filters=filters, compressor=compressor)
+
+    with pytest.raises(EpisodeError, match=said) as caught:
+        read(folder)
+    assert caught.value.reason == "unknown_codec"
 
 
 @pytest.mark.parametrize("name", ["../outside/0.0", "/etc/passwd"])
