@@ -39,9 +39,12 @@ class Location:
         """List a location once; SourceError where there is nothing."""
         try:
             fs, root = open_store(uri)
-            found = fs.find(root, detail=True)
+            is_local = "file" in fs.protocol  # which would leave out in silence what it may not read
+            found = fs.find(root, detail=True, **({"on_error": "raise"} if is_local else {}))
         except (FileNotFoundError, NotADirectoryError):
             found = {}
+        except PermissionError as error:
+            raise SourceError(f"cannot list what is there: {error}; expected to read all of {uri!r}") from error
         except (ImportError, ValueError) as error:
             raise SourceError(
                 f"cannot open {uri!r}: {error}; expected a folder, a file, or a URI like s3://…"

@@ -6,6 +6,7 @@ from typing import Any
 
 from ingest.formats.cached_json import read_json, read_json_lines
 from ingest.formats.cached_rows import read_rows, read_tasks
+from ingest.formats.path_template import filled
 from ingest.location import Location
 from ingest.record import SourceField
 from schema.errors import SourceError
@@ -67,15 +68,16 @@ class Meta:
 
     def _file(self, template: Any, episode: int, *, places: Mapping[str, Any] | None, stem: str, **words: str) -> str:
         if self.has_shared_files:
-            numbers = {name: (places or {}).get(f"{stem}/{name}") for name in ("chunk_index", "file_index")}
-            if not all(isinstance(number, int) for number in numbers.values()):
+            told = {name: (places or {}).get(f"{stem}/{name}") for name in ("chunk_index", "file_index")}
+            numbers = {name: number for name, number in told.items() if isinstance(number, int)}
+            if len(numbers) < len(told):
                 return f"{self.root}{INFO}"  # the episode is not listed, or lacks this camera
         else:
             chunk = episode // int(self.info.get("chunks_size") or _CHUNK)
             numbers = {"episode_chunk": chunk, "episode_index": episode}
         try:
-            return self.root + str(template.format(**numbers, **words))
-        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            return self.root + filled(template, **numbers, **words)
+        except (TypeError, ValueError) as error:
             raise SourceError(
                 f"info.json has the path template {template!r}, which does not format: {error!r}"
             ) from error

@@ -455,6 +455,18 @@ def test_a_cluster_that_is_not_there_is_one_clear_message(monkeypatch):
         jobs.start_ray()
 
 
+def test_a_cluster_of_this_machines_own_that_does_not_come_up_is_one_clear_message(monkeypatch):
+    def slow(**_):
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(tasks.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(tasks.ray, "init", slow)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+    with pytest.raises(RobomixError, match=r"Ray did not start on this machine: The current node timed out"):
+        jobs.start_ray()
+
+
 def test_annotations_of_a_source_are_held_once_each(tmp_path, uri):
     source = aloha_source(tmp_path / "logs", 3)
     take(source, uri, limit=2)

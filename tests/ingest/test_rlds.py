@@ -201,6 +201,17 @@ def test_compressed_tensors_are_inflated(tmp_path):
     np.testing.assert_array_equal(read(tmp_path).fields["pose"], values)
 
 
+def test_words_and_facts_that_nobody_takes_are_named(tmp_path):
+    extra = {"status": {"text": {}}}
+    write_rlds(tmp_path, [rlds_episode(steps__status=[b"ok"] * T)], features=rlds_features(extra))
+
+    raw = read(tmp_path)
+
+    assert raw.not_stored["status"] == T
+    assert "language_instruction" not in raw.not_stored
+    assert "file_path: /logs/0" in raw.notes
+
+
 @pytest.mark.parametrize(
     ("packed", "reason"),
     [(zlib.compress(bytes(10_000_000)), "absurd_size"), (zlib.compress(bytes(8))[:-1], "bad_example")],

@@ -64,6 +64,9 @@ def test_the_frame_of_a_video_is_found_again(tmp_path):
 
     found = trace(lake, f"{episodes(lake)[1]}-000003")
 
+    said = "\n".join(found.lines())
+    assert "raw log      at episode 1, episode_index 1, length 6" in said
+    assert "/logs/videos/chunk-000/observation.images.base/episode_000001.mp4" in said
     expected = picture(1 + 3)
     assert np.abs(found.raw["base"].astype(int) - expected).mean() < 8
 

@@ -105,6 +105,15 @@ def test_each_episode_has_its_own_rows_and_pictures(tmp_path, zarr_format, layou
     assert [(camera.path, camera.shape) for camera in discovery.cameras] == [("camera0_rgb", (32, 48, 3))]
 
 
+def test_arrays_that_stand_elsewhere_are_named(tmp_path):
+    folder = write_zarr(tmp_path / "a.zarr")
+    group = zarr.open_group(str(folder), mode="a", zarr_format=2)
+    group.create_array("data/tactile/left", data=np.zeros((14, 2)))
+    group.create_array("meta/weights", data=np.zeros(3))
+
+    assert read(folder).not_stored == {"depth": 5, "data/tactile/left": 5, "meta/weights": 5}
+
+
 def test_attributes_and_texts_per_episode_are_taken(tmp_path):
     attrs = {"robot_type": "bimanual_ur5e", "rate_hz": 20, "task": "cups", "success": True, "colour": "red"}
     folder = write_zarr(tmp_path / "a.zarr", attrs=attrs, texts=["stack", "pour", "wipe"])
