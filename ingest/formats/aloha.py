@@ -18,6 +18,7 @@ from ingest.formats.encoded_picture import jpeg_or_pixels
 from ingest.formats.hdf5 import attributes_of, datasets_of, open_hdf5, whole, word_of
 from ingest.formats.hdf5_limits import check_pictures, is_numeric, num_rows, read_numbers, rows_of
 from ingest.formats.local_copy import LocalCopy
+from ingest.formats.natural_order import natural
 from ingest.location import Location
 from ingest.record import STORED_PICTURE_BYTES, Discovery, Problem, RawEpisode, Record, SourceField
 from schema.digest import new_digest
@@ -48,12 +49,11 @@ _ATTRS = {
     "license",
 }
 """Attributes that are understood; the others become notes."""
-_HASH_BYTES = 1 << 22
 
 
 def discover(location: Location) -> Discovery | None:
     """Every `episode_*.hdf5` at or below, where one has ALOHA's layout or none can be opened; else None."""
-    files = sorted((file for file in location.files if _FILE.fullmatch(PurePosixPath(file).name)), key=_natural)
+    files = sorted((file for file in location.files if _FILE.fullmatch(PurePosixPath(file).name)), key=natural)
     unreadable: dict[str, Problem] = {}
     for file in files:
         try:
@@ -67,10 +67,6 @@ def discover(location: Location) -> Discovery | None:
         empty = Discovery(format=NAME, name="", robot=None, rate_hz=None, records=(), fields=(), cameras=())
         return _discovery(location, files, unreadable=unreadable, sample=empty)
     return None
-
-
-def _natural(file: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", file)]
 
 
 def _sample(location: Location, file: str) -> Discovery | None:
@@ -218,7 +214,5 @@ def _picture(row: Any) -> Pixels | bytes:
 
 def _digest(copy: LocalCopy) -> str:
     hasher = new_digest()
-    with copy.path.open("rb") as stream:
-        while block := stream.read(_HASH_BYTES):
-            hasher.update(block)
+    copy.feed(hasher)
     return hasher.hexdigest()

@@ -23,14 +23,20 @@ def read_rows(location: Location, folder: str) -> dict[int, Any]:
     files = [file for file in location.files if file.startswith(folder) and file.endswith(".parquet")]
     if not files:
         raise SourceError(f"found no table of episodes in {folder}, expected it beside info.json: {location.uri}")
-    return _rows(tuple((location.file_uri(file), location.files[file]) for file in files))
+    return _rows(tuple(_inside(location, file) for file in files))
 
 
 def read_tasks(location: Location, file: str) -> dict[int, str]:
     """The text of each task index, not to be changed; empty where there is no such file."""
     if file not in location.files:
         return {}
-    return _tasks(location.file_uri(file), location.files[file])
+    return _tasks(*_inside(location, file))
+
+
+def _inside(location: Location, file: str) -> tuple[str, FileStamp]:
+    """A file that does not lead out of the source, and its version."""
+    location.path(file)
+    return location.file_uri(file), location.files[file]
 
 
 @lru_cache(maxsize=16)

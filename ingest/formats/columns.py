@@ -32,7 +32,7 @@ def declared_bytes(parquet: pq.ParquetFile, groups: Iterable[int], *, names: Col
     paths = [parquet.schema.column(i).path for i in range(parquet.metadata.num_columns)]
     wanted = [i for i, path in enumerate(paths) if f"{path}.".startswith(starts)]
     columns = [part.column(i) for part in map(parquet.metadata.row_group, groups) for i in wanted]
-    values = sum(column.num_values for column in columns) * _NUMBER_BYTES
+    values = sum(int(column.num_values) for column in columns) * _NUMBER_BYTES
     return max(values, sum(int(column.total_uncompressed_size) for column in columns))
 
 

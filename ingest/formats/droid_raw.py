@@ -153,9 +153,7 @@ def read(location: Location, record: Record) -> RawEpisode:
     cameras = serials_of(told, fields)
     videos = videos_of(location, record, cameras)
     texts = _annotations(location, record, told)
-    with copy.path.open("rb") as stream:
-        while block := stream.read(_HASH_BYTES):
-            hasher.update(block)
+    copy.feed(hasher)
     hasher.update(canonical_json([_plain(told), texts]))
     notes = [f"{name}: {_short(value)}" for name, value in sorted(attrs.items()) if name not in _UNDERSTOOD]
     others = datasets.keys() - fields.keys()
@@ -182,9 +180,6 @@ def read(location: Location, record: Record) -> RawEpisode:
         operator=_text(facts, "user_id") or _text(facts, "user"),
         is_simulated=_flag(attrs, "sim") if "sim" in attrs else _flag(attrs, "simulated"),
     )
-
-
-_HASH_BYTES = 1 << 22
 
 
 def _num_steps(datasets: Mapping[str, h5py.Dataset], uri: str) -> int:

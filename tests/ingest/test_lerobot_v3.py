@@ -301,9 +301,12 @@ def test_a_path_that_leads_out_of_the_dataset_finds_nothing(tmp_path):
     assert {record.problem.reason for record in discovery.records} == {"missing_data"}
 
 
-def test_a_link_out_of_the_dataset_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    "name", ["data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.parquet", "meta/tasks.parquet"]
+)
+def test_a_link_out_of_the_dataset_is_refused(tmp_path, name):
     write_lerobot_v3(tmp_path / "a")
-    file = tmp_path / "a/data/chunk-000/file-000.parquet"
+    file = tmp_path / "a" / name
     file.rename(tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
 
