@@ -1,5 +1,6 @@
 """A place that holds raw logs, local or remote: its files once listed, and bytes of them on demand."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -39,12 +40,9 @@ class Location:
         """List a location once; SourceError where there is nothing."""
         try:
             fs, root = open_store(uri)
-            is_local = "file" in fs.protocol  # which would leave out in silence what it may not read
-            found = fs.find(root, detail=True, **({"on_error": "raise"} if is_local else {}))
+            found = _listed(fs, root)
         except (FileNotFoundError, NotADirectoryError):
             found = {}
-        except PermissionError as error:
-            raise SourceError(f"cannot list what is there: {error}; expected to read all of {uri!r}") from error
         except (ImportError, ValueError) as error:
             raise SourceError(
                 f"cannot open {uri!r}: {error}; expected a folder, a file, or a URI like s3://…"
@@ -127,6 +125,20 @@ class Location:
 @lru_cache(maxsize=4096)
 def _real(folder: str) -> Path:
     return Path(folder).resolve()
+
+
+def _listed(fs: Any, root: str) -> dict[str, dict[str, Any]]:
+    """Every file below; SourceError where a folder may not be read, which fsspec leaves out in silence."""
+    if "file" not in fs.protocol:
+        return cast(dict[str, dict[str, Any]], fs.find(root, detail=True))
+    found = fs.find(root, detail=True, withdirs=True)
+    folders = [path for path, info in found.items() if info.get("type") == "directory"]
+    if closed := [path for path in folders if not os.access(path, os.R_OK | os.X_OK)]:
+        raise SourceError(
+            f"{len(closed)} folders may not be read, expected all: change who may, or ingest the others by themselves; "
+            f"the first is {closed[0]}"
+        )
+    return {path: info for path, info in found.items() if info.get("type") != "directory"}
 
 
 def _is_folder_link(path: str, info: dict[str, Any]) -> bool:

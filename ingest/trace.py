@@ -28,6 +28,7 @@ from schema.receipt import EXTENSION, Receipt
 
 _SAMPLE = re.compile(r"([0-9a-f]{32})(?:-(\d{6,}))?(?:\..*)?")
 Row = Mapping[str, Any]
+_TIME_OF = "extra.timestamp."
 _GAP = 8
 _LABEL_HEIGHT, _LABEL_WIDTH = 14, 160
 
@@ -48,6 +49,8 @@ class Trace:
     receipt: str | None
     record: Record | None
     """As the ingest had planned it; None where its plan is gone."""
+    times: str
+    """The frame's time, and those of its pictures and signals where these are others."""
 
     def lines(self) -> Iterator[str]:
         """For a person."""
@@ -55,6 +58,7 @@ class Trace:
         start, stop = row["byte_start"], row["byte_stop"]
         place = f"record {row['record_index']}" + ("" if start is None else f", bytes {start} to {stop}")
         yield f"episode {row['episode_id']}, frame {self.frame} of {row['num_frames']}"
+        yield f"time         {self.times}"
         yield f"raw log      {row['raw_uri']}, {place}"
         yield from (f"raw log      {line}" for line in self._record_lines())
         yield f"source       {row['source']} ({row['embodiment']}, task {row['task']!r})"
@@ -130,6 +134,7 @@ def trace(lake: Lake, sample: str) -> Trace:
         notes=(*again.notes, *_comparison(again, stored, line)),
         receipt=_receipt_line(lake, row),
         record=again.record,
+        times=_times(line),
     )
 
 
@@ -207,6 +212,18 @@ def _stored(lake: Lake, row: Row, frame: int) -> tuple[dict[str, bytes], dict[st
         camera: lake.read(file, place["offset"], place["offset"] + place["length"]) for camera, place in places.items()
     }
     return pictures, line
+
+
+def _times(line: Row) -> str:
+    """When the frame was, and when what it shows was taken."""
+    taken = {name.partition(".")[2]: item["timestamp"] for name, item in line.items() if _is_camera(name, item)}
+    taken |= {name.removeprefix(_TIME_OF): at for name, at in line.items() if name.startswith(_TIME_OF)}
+    others = [f"{name} {at:.4f} s" for name, at in taken.items() if at is not None and at != line["timestamp"]]
+    return f"{line['timestamp']:.4f} s" + (f", made of what was taken at: {', '.join(others)}" if others else "")
+
+
+def _is_camera(column: str, item: Any) -> bool:
+    return column.startswith("camera.") and item is not None
 
 
 def _comparison(again: _Again, pictures: Mapping[str, bytes], line: Row) -> Iterator[str]:

@@ -180,7 +180,7 @@ def read(location: Location, record: Record) -> RawEpisode:
         rate_hz=meta.rate_hz,
         task=str(row.get("task") or "") or (instructions[0].text if instructions else None),
         instructions=instructions,
-        not_stored=dict.fromkeys((*part.skipped, *meta.video_keys(is_depth=True)), rows),
+        not_stored=dict.fromkeys((*part.skipped, *meta.video_keys(is_depth=True), *meta.sound_keys()), rows),
         notes=tuple(notes),
         success=_flag(row.get("success")),
         is_simulated=_flag(row.get("simulated", meta.info.get("simulated"))),

@@ -92,14 +92,21 @@ class Meta:
 
     def image_keys(self) -> tuple[str, ...]:
         """Features kept as pictures in the Parquet file."""
-        return tuple(key for key, feature in self.features.items() if feature.get("dtype") == "image")
+        return self._keys_of("image")
+
+    def sound_keys(self) -> tuple[str, ...]:
+        """Features kept as sound files, which nobody takes."""
+        return self._keys_of("audio")
+
+    def _keys_of(self, dtype: str) -> tuple[str, ...]:
+        return tuple(key for key, feature in self.features.items() if feature.get("dtype") == dtype)
 
     def fields(self) -> tuple[SourceField, ...]:
         """The numeric features, bookkeeping left out."""
         return tuple(
             SourceField(path=key, dtype=str(item["dtype"]), shape=_shape(item), names=_names(item.get("names")))
             for key, item in self.features.items()
-            if item.get("dtype") not in {"video", "image", "string"} and key not in BOOKKEEPING
+            if item.get("dtype") not in {"video", "image", "string", "audio"} and key not in BOOKKEEPING
         )
 
     def cameras(self) -> tuple[SourceField, ...]:

@@ -9,9 +9,10 @@ import json
 import struct
 import zipfile
 import zlib
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from pathlib import PurePosixPath
 from typing import Any
@@ -131,19 +132,16 @@ class ZarrFiles(Store):
         """The group's own attributes."""
         return self.json(".zattrs") or dict(self.json("zarr.json").get("attributes") or {})
 
-    def arrays(self, folder: str) -> list[str]:
-        """The arrays in a folder of the group."""
-        found = (PurePosixPath(name) for name in self._names if name.endswith(("/.zarray", "/zarr.json")))
-        paths = {str(path.parent) for path in found}
-        direct = [path for path in paths if str(PurePosixPath(path).parent) == folder]
-        return sorted(path for path in direct if self.json(f"{path}/zarr.json").get("node_type") != "group")
-
-    def other_arrays(self, known: Collection[str]) -> list[str]:
-        """Every array of the group that is not among the known ones."""
+    @cached_property
+    def _array_paths(self) -> list[str]:
+        """Where an array or a group says what it is; found once, for there may be very many chunks."""
         ends = ("/.zarray", "/zarr.json")
-        paths = {name.removesuffix(end) for name in self._names for end in ends if name.endswith(end)}
-        found = sorted(paths - set(known))
-        return [path for path in found if self.json(f"{path}/zarr.json").get("node_type") != "group"]
+        return sorted({name.rpartition("/")[0] for name in self._names if name.endswith(ends)})
+
+    def arrays(self, folder: str | None = None) -> list[str]:
+        """The arrays of the group, or those that stand directly in a folder of it."""
+        paths = [path for path in self._array_paths if folder is None or path.rpartition("/")[0] == folder]
+        return [path for path in paths if self.json(f"{path}/zarr.json").get("node_type") != "group"]
 
     def info(self, path: str) -> ArrayInfo:
         """An array's metadata; EpisodeError "unreadable_zarr" where it makes no sense."""

@@ -188,7 +188,8 @@ def read(location: Location, record: Record) -> RawEpisode:
 
 def _elsewhere(files: ZarrFiles, arrays: dict[str, ArrayInfo]) -> list[str]:
     """Arrays that stand neither in `data/` itself nor are understood of `meta/`."""
-    return files.other_arrays({*arrays, "meta/episode_ends", *(f"meta/{name}" for name in _TEXTS)})
+    known = {*arrays, "meta/episode_ends", *(f"meta/{name}" for name in _TEXTS)}
+    return [path for path in files.arrays() if path not in known]
 
 
 def _key(info: ArrayInfo) -> str:

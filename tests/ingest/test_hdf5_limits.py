@@ -157,16 +157,6 @@ def test_a_chunk_whose_size_cannot_be_told_beforehand_is_refused(tmp_path, order
     assert "one after the other" in refusal(tmp_path, "unknown_codec")
 
 
-def test_a_long_lzf_chunk_is_refused_by_how_large_it_may_become(tmp_path, monkeypatch):
-    monkeypatch.setattr(hdf5_limits, "_TRUSTED_BYTES", 1 << 10)
-    path = write_robomimic(tmp_path / "a.hdf5")
-    with h5py.File(path, "a") as file:
-        file["data/demo_0/obs"].create_dataset(
-            "x", (T, 100), "f8", np.zeros((T, 100)), chunks=(T, 100), compression="lzf"
-        )
-    assert "unpacks to more" in refusal(tmp_path, "absurd_size")
-
-
 def test_a_stream_of_a_single_value_is_refused(tmp_path):
     path = write_droid(tmp_path) / "trajectory.h5"
     with h5py.File(path, "a") as file:

@@ -193,6 +193,16 @@ def test_sound_in_a_video_is_named_as_not_stored(tmp_path):
     assert read(tmp_path).not_stored == {f"{key}: audio": T}
 
 
+def test_sound_files_are_named_as_not_stored(tmp_path):
+    features = lerobot_info(2)["features"] | {"observation.audio.mic": {"dtype": "audio", "shape": [1]}}
+    write_lerobot(tmp_path, info={"features": features})
+
+    _, discovery = discover(tmp_path)
+
+    assert read(tmp_path).not_stored == {"observation.audio.mic": T}
+    assert "observation.audio.mic" not in {item.path for item in discovery.fields}
+
+
 def test_a_depth_video_is_named_as_not_stored(tmp_path):
     info = lerobot_info(2)
     info["features"]["observation.images.base"]["info"]["video.is_depth_map"] = True
