@@ -49,6 +49,7 @@ _ATTRS = {
     "license",
 }
 """Attributes that are understood; the others become notes."""
+_LONG = 200
 
 
 def discover(location: Location) -> Discovery | None:
@@ -159,7 +160,10 @@ def read(location: Location, record: Record) -> RawEpisode:
             task=task,
             instructions=(Instruction(text=text),),
             not_stored=dict.fromkeys(sorted(others - {_PADDING, "language_raw"}), rows),
-            notes=(*notes, *(f"{name}: {value}" for name, value in sorted(attrs.items()) if name not in _ATTRS)),
+            notes=(
+                *notes,
+                *(f"{name}: {value}"[:_LONG] for name, value in sorted(attrs.items()) if name not in _ATTRS),
+            ),
             success=_flag(attrs, "success"),
             is_simulated=_flag(attrs, "sim", "simulated"),
         )

@@ -161,7 +161,7 @@ def read(location: Location, record: Record) -> RawEpisode:
     columns, rows = part.columns, part.rows
     instructions, notes = _instructions(columns, meta.tasks(location), told=row.get("tasks") or [], rows=rows)
     unknown = (key for key in row if key not in _ROW_KEYS and "/" not in key)
-    notes += [f"{_list_of(meta)}: {key} = {row[key]}" for key in sorted(unknown)]
+    notes += [f"{_list_of(meta)}: {key} = {row[key]!s:.200}" for key in sorted(unknown)]
     if record.num_frames not in {None, rows}:
         notes.append(f"{_list_of(meta)} says {record.num_frames} frames, the data has {rows}")
     for instruction in instructions:

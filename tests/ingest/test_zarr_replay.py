@@ -114,6 +114,16 @@ def test_arrays_that_stand_elsewhere_are_named(tmp_path):
     assert read(folder).not_stored == {"depth": 5, "data/tactile/left": 5, "meta/weights": 5}
 
 
+def test_a_folder_of_arrays_without_ends_of_episodes_is_noted(tmp_path):
+    write_zarr(tmp_path / "a.zarr")
+    shutil.rmtree(write_zarr(tmp_path / "deep/b.zarr") / "meta/episode_ends")
+
+    _, discovery = detect(Location.of(str(tmp_path)), None)
+
+    assert len(discovery.records) == len(LENGTHS)
+    assert discovery.notes == ("1 Zarr folders have no meta/episode_ends and are not taken: deep/b.zarr/ …",)
+
+
 def test_attributes_and_texts_per_episode_are_taken(tmp_path):
     attrs = {"robot_type": "bimanual_ur5e", "rate_hz": 20, "task": "cups", "success": True, "colour": "red"}
     folder = write_zarr(tmp_path / "a.zarr", attrs=attrs, texts=["stack", "pour", "wipe"])
