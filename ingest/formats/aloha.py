@@ -31,6 +31,7 @@ VERSION = 1
 
 RATE_HZ = 50.0
 """ALOHA's control rate; a `rate_hz` or `fps` attribute says otherwise."""
+_MAX_RATE_HZ = 1000
 _ACTION, _QPOS, _IMAGES = "action", "observations/qpos", "observations/images/"
 _FILE = re.compile(r"episode_\w+\.(hdf5|h5)")
 _PADDING = "compress_len"
@@ -86,7 +87,7 @@ def _sample(location: Location, file: str) -> Discovery | None:
             format=NAME,
             name=location.name,
             robot=robot or ("mobile_aloha" if "base_action" in datasets else "aloha"),
-            rate_hz=_rate(attrs),
+            rate_hz=_rate(attrs)[0],
             records=(Record(index=0, files=(file,), num_frames=num_frames),),
             fields=tuple(
                 SourceField(path=path, dtype=str(item.dtype), shape=item.shape[1:]) for path, item in numeric.items()
@@ -152,16 +153,18 @@ def read(location: Location, record: Record) -> RawEpisode:
         others = {path for path in datasets if path not in fields and not path.startswith(_IMAGES)}
         folder = PurePosixPath(location.path(file)).parent.name
         text, task, notes = _words(attrs, datasets, folder=folder)
+        rate_hz, odd = _rate(attrs)
         return RawEpisode(
             digest=_digest(copy),
             fields=fields,
             pictures={key: _pictures(copy, _IMAGES + key, uri) for key in cameras},
-            rate_hz=_rate(attrs),
+            rate_hz=rate_hz,
             task=task,
             instructions=(Instruction(text=text),),
             not_stored=dict.fromkeys(sorted(others - {_PADDING, "language_raw"}), rows),
             notes=(
                 *notes,
+                *odd,
                 *(f"{name}: {value}"[:_LONG] for name, value in sorted(attrs.items()) if name not in _ATTRS),
             ),
             success=_flag(attrs, "success"),
@@ -173,12 +176,16 @@ def _is_numeric(path: str, item: h5py.Dataset, rows: int) -> bool:
     return is_numeric(item, rows) and not path.startswith(_IMAGES) and path != _PADDING
 
 
-def _rate(attrs: Mapping[str, Any]) -> float:
+def _rate(attrs: Mapping[str, Any]) -> tuple[float, tuple[str, ...]]:
+    """The control rate, and a note where the file claims one that cannot be."""
     told = next((attrs[name] for name in ("rate_hz", "fps") if name in attrs), RATE_HZ)
     try:
-        return float(np.asarray(told).reshape(-1)[0])
+        rate_hz = float(np.asarray(told).reshape(-1)[0])
     except (ValueError, TypeError, IndexError):
-        return RATE_HZ
+        rate_hz = 0.0
+    if 0 < rate_hz <= _MAX_RATE_HZ:
+        return rate_hz, ()
+    return RATE_HZ, (f"the file claims a rate of {told!r:.40}, which cannot be: {RATE_HZ:g} Hz is taken",)
 
 
 def _flag(attrs: Mapping[str, Any], *names: str) -> bool | None:

@@ -16,6 +16,7 @@ VERSIONS = ("v2.0", "v2.1", "v3.0")
 _SHARED = "v3.0"
 BOOKKEEPING = frozenset({"timestamp", "frame_index", "episode_index", "index", "task_index"})
 _CHUNK = 1000
+_MAX_RATE_HZ = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,16 +30,15 @@ class Meta:
     @classmethod
     def of(cls, location: Location, root: str) -> "Meta":
         """The dataset at `root`; SourceError where its version is not one that we read or a key is missing."""
-        info = read_json(location, root + INFO)
+        info, where = read_json(location, root + INFO), location.file_uri(root + INFO)
+        if not isinstance(info, dict):
+            raise SourceError(f"found a {type(info).__name__}, expected what LeRobot writes: {where}")
         version = str(info.get("codebase_version"))
-        where = location.file_uri(root + INFO)
         if version not in VERSIONS:
             raise SourceError(
                 f"found LeRobot {version}, expected {', '.join(VERSIONS)}: convert the dataset at {where}"
             )
-        kinds = {"fps": int | float, "features": dict, "data_path": str, "total_episodes": int}
-        wrong = [f"{key} = {info.get(key)!r:.40}" for key, kind in kinds.items() if not isinstance(info.get(key), kind)]
-        if wrong:
+        if wrong := list(_wrong(info)):
             raise SourceError(f"info.json has {', '.join(wrong)}, expected what LeRobot {version} writes: {where}")
         return cls(root=root, info=info)
 
@@ -136,6 +136,19 @@ class Meta:
             return {}
         rows = read_json_lines(location, file)
         return {int(_cell(row, "task_index", file)): str(_cell(row, "task", file)) for row in rows}
+
+
+def _wrong(info: Mapping[str, Any]) -> Iterator[str]:
+    """What cannot be of what is needed of an info.json."""
+    kinds = {"fps": int | float, "features": dict, "data_path": str, "total_episodes": int}
+    for key, kind in kinds.items():
+        if not isinstance(info.get(key), kind):
+            yield f"{key} = {info.get(key)!r:.40}"
+        elif key == "fps" and not 0 < info[key] <= _MAX_RATE_HZ:
+            yield f"{key} = {info[key]!r:.40}"
+        elif key == "features":
+            odd = (name for name, feature in info[key].items() if not isinstance(feature, dict))
+            yield from (f"features.{name} = {info[key][name]!r:.40}" for name in odd)
 
 
 def _cell(row: Any, key: str, file: str) -> Any:

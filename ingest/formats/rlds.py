@@ -43,8 +43,8 @@ def discover(location: Location) -> Discovery | None:
     folders = [folder for folder in _version_folders(location) if _has_steps(location, folder)]
     if not folders:
         return None
-    infos = {folder: read_json(location, _in(folder, "dataset_info.json")) for folder in folders}
-    names = sorted({str(info["name"]) for info in infos.values()})
+    infos = {folder: _info(location, folder) for folder in folders}
+    names = sorted({info["name"] for info in infos.values()})
     if len(names) > 1:
         raise SourceError(
             f"found {len(names)} RLDS datasets ({', '.join(names)}), expected one source at a time: "
@@ -71,7 +71,7 @@ def discover(location: Location) -> Discovery | None:
         fields=tuple(_source_field(item) for item in streams if item.kind == "numbers" and item.is_per_step),
         cameras=tuple(_source_field(item) for item in streams if item.is_camera and item.is_per_step),
         notes=tuple(notes),
-        licence=infos[folders[0]].get("redistributionInfo", {}).get("license"),
+        licence=_licence(infos[folders[0]]),
     )
 
 
@@ -107,6 +107,24 @@ def read(location: Location, record: Record) -> RawEpisode:
         scene=_word(context, "scene", "building"),
         operator=_word(context, "operator", "collector_id"),
     )
+
+
+def _info(location: Location, folder: str) -> dict[str, Any]:
+    """What dataset_info.json says; SourceError where it does not name the dataset, or list its splits."""
+    file = _in(folder, "dataset_info.json")
+    info = read_json(location, file)
+    is_sound = isinstance(info, dict) and isinstance(info.get("name"), str)
+    if not is_sound or not isinstance(info.get("splits", []), list):
+        raise SourceError(
+            f"dataset_info.json names no dataset and its splits, expected what TFDS writes: {location.file_uri(file)}"
+        )
+    return info
+
+
+def _licence(info: Mapping[str, Any]) -> str | None:
+    told = info.get("redistributionInfo")
+    licence = told.get("license") if isinstance(told, dict) else None
+    return licence if isinstance(licence, str) else None
 
 
 def _is_left_out(stream: Stream) -> bool:

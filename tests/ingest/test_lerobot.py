@@ -333,6 +333,9 @@ def test_another_version_says_what_is_supported(tmp_path):
     ("change", "message"),
     [
         ({"fps": None}, "fps = None"),
+        ({"fps": 0}, "fps = 0"),
+        ({"fps": -10}, "fps = -10"),
+        ({"features": {"action": 7}}, "features.action = 7"),
         ({"features": []}, r"features = \[\]"),
         ({"data_path": "data/{nothing}.parquet"}, "does not format"),
     ],
@@ -343,6 +346,14 @@ def test_an_info_file_that_makes_no_sense_says_where(tmp_path, change, message):
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
 
     with pytest.raises(SourceError, match=message):
+        discover(tmp_path)
+
+
+def test_an_info_file_that_is_no_table_says_so(tmp_path):
+    write_lerobot(tmp_path)
+    (tmp_path / "meta/info.json").write_text("[1]")
+
+    with pytest.raises(SourceError, match="found a list, expected what LeRobot writes"):
         discover(tmp_path)
 
 

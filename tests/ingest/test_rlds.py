@@ -348,6 +348,14 @@ def test_a_broken_features_file_is_a_source_error(tmp_path, content):
         discover(tmp_path)
 
 
+@pytest.mark.parametrize("text", ["[1]", "{}", '{"name": 3}', '{"name": "a", "splits": 5}'])
+def test_a_dataset_info_without_a_name_is_a_source_error(tmp_path, text):
+    (write_rlds(tmp_path).parent / "dataset_info.json").write_text(text)
+
+    with pytest.raises(SourceError, match=r"dataset_info\.json names no dataset"):
+        discover(tmp_path)
+
+
 def test_a_tfds_dataset_without_steps_is_not_rlds(tmp_path):
     write_rlds(tmp_path, features={"featuresDict": {"features": {"image": {"image": {}}}}})
     assert rlds.discover(Location.of(str(tmp_path))) is None
