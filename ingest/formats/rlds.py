@@ -118,7 +118,7 @@ def _info(location: Location, folder: str) -> dict[str, Any]:
         raise SourceError(
             f"dataset_info.json names no dataset and its splits, expected what TFDS writes: {location.file_uri(file)}"
         )
-    return info
+    return dict(info)
 
 
 def _licence(info: Mapping[str, Any]) -> str | None:
