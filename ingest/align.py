@@ -3,7 +3,8 @@
 The control clock is the binding's `clock`: a stream, a camera or a rate; else the stream of the default action space's
 first action. Frames begin when every bound stream has begun. Between two samples a number is interpolated linearly, a
 rotation along the shortest arc; a gripper, a finger, an integer or a picture is the newest one that is not younger than
-the frame. `timestamp.<signal>` holds the time of the newest sample that a frame's value knows of. Where the samples
+the frame. `timestamp.<signal>` holds the time of the newest sample at or before the frame, from which its value is
+made, with the next one where it lies between two. Where the samples
 around a frame lie further apart than the binding's `max_gap_s`, or its picture is older, the episode is refused.
 """
 # Legend: T frames, N samples of a stream, D its width.
@@ -33,6 +34,7 @@ _MAX_FRAMES = 10_000_000
 _MAX_LATE = 0.1
 """The share of a stream's samples that may come late or twice; with more its stamps mean nothing."""
 _QUATERNION = ("x", "y", "z", "w")
+_HELD = {"gripper", "finger_position"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +48,24 @@ class _Stream:
     def at(self, seconds_T: Times) -> NDArray[np.intp]:
         """For each time the newest sample that is not younger; −1 where there is none."""
         return np.searchsorted(self.seconds_N, seconds_T, side="right") - 1
+
+
+def rule_lines(embodiment: Embodiment, binding: SourceBinding) -> Iterator[str]:
+    """How each signal of a log whose streams have clocks of their own comes to its frames, for people."""
+    clock = f"a clock of {binding.clock:g} Hz" if isinstance(binding.clock, float) else binding.clock
+    yield (
+        f"frames follow {clock or 'the first action'}; where samples around a frame are more than "
+        f"{binding.max_gap_s:g} s apart the episode is quarantined"
+    )
+    for name in binding.signals:
+        signal = embodiment.signal(name)
+        if signal.quantity in _HELD:
+            yield f"{name}: the newest sample that is not younger than the frame"
+        elif signal.rotation is not None:
+            yield f"{name}: along the shortest arc between the samples around the frame ({signal.rotation})"
+        else:
+            yield f"{name}: linear between the samples around the frame; whole numbers as the newest sample has them"
+    yield from (f"camera {name}: the newest picture that is not younger" for name in binding.cameras)
 
 
 def align(
@@ -136,7 +156,7 @@ def _rules(raw: RawEpisode, path: str, *, fields: "Mapping[str, Expression]", em
         if field.path != path:
             continue
         rule: Rule = plain
-        if signal.quantity in {"gripper", "finger_position"}:
+        if signal.quantity in _HELD:
             rule = "previous"
         elif signal.rotation is not None:
             rule = "quaternion_xyzw" if names == _QUATERNION else signal.rotation

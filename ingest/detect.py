@@ -4,8 +4,10 @@ A user's own format is a module with the same two functions, in any installed pa
 of the group `robomix.formats` (docs/formats.md); it is tried after robomix's own.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import PurePosixPath
@@ -24,6 +26,8 @@ FORMATS: tuple[Format, ...] = tuple(
 )
 """Every format of robomix's own, in the order in which a location is tried."""
 ENTRY_POINTS = "robomix.formats"
+_LOG = re.compile(r"\.(tfrecord|hdf5|h5|mcap|bag|db3|zarr\.zip)(?=-\d+-of-\d+$|$)")
+"""Endings of files that are logs of one format or another."""
 
 
 def format_named(name: str) -> Format:
@@ -87,15 +91,39 @@ def detect(location: Location, format_name: str | None) -> tuple[Format, Discove
     for item in _formats() if format_name is None else (format_named(format_name),):
         discovery = item.discover(location)
         if discovery is not None:
-            return item, discovery
+            return item, replace(discovery, notes=(*discovery.notes, *_left_alone(location, discovery)))
     kinds = Counter(PurePosixPath(file).suffix or "no extension" for file in location.files)
-    told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
+    told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5)) or "none"
+    told += "".join(
+        f"; {name!r} is a link to the folder {path}, not followed" for name, path in location.folder_links.items()
+    )
     tried = (
         f"none of the formats {_choices()}; use --format to name one" if format_name is None else f"not {format_name!r}"
     )
     raise SourceError(
         f"found {len(location.files)} files ({told}), {tried}, or point at another folder: {location.uri}"
     )
+
+
+def _left_alone(location: Location, discovery: Discovery) -> Iterator[str]:
+    """What lies in the location and is not taken: links to folders, and logs of other kinds than the records'."""
+    for name, target in sorted(location.folder_links.items()):
+        yield f"{name!r} is a link to a folder, which is not followed: ingest {target} by itself, or copy it there"
+    taken = {file for record in discovery.records for file in record.files}
+    ours = {_kind(file) for file in taken}
+    others: dict[str, list[str]] = {}
+    for file in location.files.keys() - taken:
+        if (kind := _kind(file)) not in {*ours, ""}:
+            others.setdefault(kind, []).append(file)
+    for kind, files in sorted(others.items()):
+        told = f"{len(files)} {kind} files are no {discovery.format} logs and are not taken: {min(files)} …"
+        yield f"{told}; ingest them by themselves, or name their format by --format"
+
+
+def _kind(file: str) -> str:
+    """The ending of a file that only logs have, or nothing."""
+    found = _LOG.search(file)
+    return found.group() if found else ""
 
 
 def _choices() -> str:

@@ -1,5 +1,6 @@
 """A place that holds raw logs, local or remote: its files once listed, and bytes of them on demand."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,13 +32,15 @@ class Location:
     """The same place in the file system's own spelling."""
     files: dict[str, FileStamp] = field(repr=False)
     """Every file below, by path relative to `root`; a location that is one file holds only its name."""
+    folder_links: dict[str, str] = field(default_factory=dict, repr=False)
+    """Links to folders, which are not followed, and where they lead."""
 
     @classmethod
     def of(cls, uri: str) -> "Location":
         """List a location once; SourceError where there is nothing."""
         try:
             fs, root = open_store(uri)
-            found = fs.find(root, detail=True)
+            found = _listed(fs, root)
         except (FileNotFoundError, NotADirectoryError):
             found = {}
         except (ImportError, ValueError) as error:
@@ -49,8 +52,11 @@ class Location:
         if set(found) == {root}:
             root = str(PurePosixPath(root).parent)
         start = len(root.rstrip("/")) + 1  # every path is below the root: slicing is ten times as fast as PurePath
-        stamps = {path[start:]: _stamp(info) for path, info in found.items()}
-        return cls(uri=str(fs.unstrip_protocol(root)), root=root, files=dict(sorted(stamps.items())))
+        links = {path[start:]: str(info["destination"]) for path, info in found.items() if _is_folder_link(path, info)}
+        stamps = {name: _stamp(info) for path, info in found.items() if (name := path[start:]) not in links}
+        return cls(
+            uri=str(fs.unstrip_protocol(root)), root=root, files=dict(sorted(stamps.items())), folder_links=links
+        )
 
     @cached_property
     def fs(self) -> Any:
@@ -65,7 +71,8 @@ class Location:
     def __getstate__(self) -> dict[str, Any]:
         """Cross process borders without the open file system, with a million files in columns."""
         sizes, versions = [s.size_bytes for s in self.files.values()], [s.version for s in self.files.values()]
-        return {"uri": self.uri, "root": self.root, "files": (list(self.files), sizes, versions)}
+        columns = (list(self.files), sizes, versions)
+        return {"uri": self.uri, "root": self.root, "files": columns, "folder_links": self.folder_links}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         columns = zip(*state.pop("files"), strict=True)
@@ -118,6 +125,25 @@ class Location:
 @lru_cache(maxsize=4096)
 def _real(folder: str) -> Path:
     return Path(folder).resolve()
+
+
+def _listed(fs: Any, root: str) -> dict[str, dict[str, Any]]:
+    """Every file below; SourceError where a folder may not be read, which fsspec leaves out in silence."""
+    if "file" not in fs.protocol:
+        return cast(dict[str, dict[str, Any]], fs.find(root, detail=True))
+    found = fs.find(root, detail=True, withdirs=True)
+    folders = [path for path, info in found.items() if info.get("type") == "directory"]
+    if closed := [path for path in folders if not os.access(path, os.R_OK | os.X_OK)]:
+        raise SourceError(
+            f"{len(closed)} folders may not be read, expected all: change who may, or ingest the others by themselves; "
+            f"the first is {closed[0]}"
+        )
+    return {path: info for path, info in found.items() if info.get("type") != "directory"}
+
+
+def _is_folder_link(path: str, info: dict[str, Any]) -> bool:
+    """Of a local file system: it lists such a link as if it were a file."""
+    return bool(info.get("islink")) and Path(path).is_dir()
 
 
 def _stamp(info: dict[str, Any]) -> FileStamp:

@@ -83,14 +83,21 @@ def make_plan(
 ) -> Plan:
     """The plan of this ingest: the one in the lake where the same ingest was begun before, else a new one.
 
-    With `retry` it holds nothing but the records in quarantine for that reason; ConfigError where there are none.
+    With `retry` it holds nothing but the records in quarantine for that reason, whether their files were mended since
+    or not; ConfigError where there are none.
     """
     keys = source_keys(location, discovery.records)
     held = _held(lake, source, conversion)
     if retry is not None:
-        keys = [key if key in held and held[key].reason == retry else "" for key in keys]
+        reasons = _reasons(lake, source, conversion)
+        asked = (
+            (held[key].reason if key in held else reasons.get((location.file_uri(record.files[0]), record.index)))
+            == retry
+            for record, key in zip(discovery.records, keys, strict=True)
+        )
+        keys = [key if is_asked else "" for key, is_asked in zip(keys, asked, strict=True)]
         if not any(keys):
-            raise ConfigError(_nothing_to_retry(retry, held.values()))
+            raise ConfigError(_nothing_to_retry(retry, reasons.values()))
     again = {key: held[key].times for key in keys if key in held and held[key].is_tried_again(retry)}
     plan_id = digest_json([source, location.uri, conversion, keys, *([again] if again else [])])[:16]
     file = f"plans/{plan_id}.json"
@@ -141,9 +148,15 @@ def _held(lake: Lake, source: str, conversion: str) -> dict[str, _Held]:
     return {key: _Held(reason=reason, times=times) for key, reason, times in rows.iter_rows()}
 
 
-def _nothing_to_retry(retry: str, held: Iterable[_Held]) -> str:
-    counts = Counter(item.reason for item in held)
-    told = ", ".join(f"{count} × {reason}" for reason, count in sorted(counts.items())) or "nothing"
+def _reasons(lake: Lake, source: str, conversion: str) -> dict[tuple[str, int], str]:
+    """Why each record is in quarantine, by its place in the log, which it keeps when its files are mended."""
+    ours = (pl.col("source") == source) & (pl.col("conversion") == conversion)
+    rows = lake.quarantine().filter(ours).select("raw_uri", "record_index", "reason").collect()
+    return {(uri, index): reason for uri, index, reason in rows.iter_rows()}
+
+
+def _nothing_to_retry(retry: str, reasons: Iterable[str]) -> str:
+    told = ", ".join(f"{count} × {reason}" for reason, count in sorted(Counter(reasons).items())) or "nothing"
     return f"no record of this source is in quarantine for {retry!r}, to be tried again; it holds {told}"
 
 

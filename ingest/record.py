@@ -78,6 +78,8 @@ class Discovery:
     notes: tuple[str, ...] = ()
     """What was odd or missing about the source as a whole, for people; nothing is left out in silence."""
     licence: str | None = None
+    has_own_clocks: bool = False
+    """Whether its streams have no common clock, so that frames are made by `ingest.align`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from ingest.align import rule_lines as clock_rules
 from ingest.detect import find_embodiment
 from ingest.draft import draft
 from ingest.job import Report, Request, discover, prepare
@@ -48,7 +49,10 @@ def _plan_lines(request: Request, lake_uri: str | None) -> Iterator[str]:
     yield f"conversion {prepared.conversion}"
     yield from (f"note: {note}" for note in found.notes)
     binding = prepared.embodiment.sources[found.format]
+    yield f"licence: {found.licence or binding.licence or 'not known, neither the log nor the table says'}"
     yield from (f"rule: {line}" for line in rule_lines(binding))
+    if found.has_own_clocks:
+        yield from (f"rule: {line}" for line in clock_rules(prepared.embodiment, binding))
     yield from (f"doubt: {doubt}" for doubt in binding.doubt)
     yield from _stream_lines(found)
     broken = [record for record in found.records if record.problem is not None]

@@ -123,7 +123,7 @@ def standardize(
         extras=extras,
         cameras=cameras.pictures,
         camera_timestamps={
-            name: raw.camera_timestamps.get(bound_cameras[name], timestamp_T) for name in cameras.pictures
+            name: _shown_at(raw, bound_cameras[name], timestamp_T=timestamp_T) for name in cameras.pictures
         },
         absent_cameras=cameras.absent,
         not_stored=not_stored | cameras.not_stored,
@@ -234,6 +234,13 @@ def _timestamps(raw: RawEpisode, num_frames: int, *, rate_hz: float) -> NDArray[
         )
     seconds_T: NDArray[np.float64] = raw.timestamp_T - raw.timestamp_T[0]
     return seconds_T
+
+
+def _shown_at(raw: RawEpisode, key: str, *, timestamp_T: NDArray[np.float64]) -> NDArray[np.float64]:
+    """When a camera's pictures were taken, in seconds from the first frame; its frames' own times by default."""
+    if key not in raw.camera_timestamps:
+        return timestamp_T
+    return raw.camera_timestamps[key] - (0.0 if raw.timestamp_T is None else raw.timestamp_T[0])
 
 
 def _check_finite(signals: Mapping[str, Numbers], embodiment: Embodiment) -> None:

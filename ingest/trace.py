@@ -28,6 +28,7 @@ from schema.receipt import EXTENSION, Receipt
 
 _SAMPLE = re.compile(r"([0-9a-f]{32})(?:-(\d{6,}))?(?:\..*)?")
 Row = Mapping[str, Any]
+_TIME_OF = "extra.timestamp."
 _GAP = 8
 _LABEL_HEIGHT, _LABEL_WIDTH = 14, 160
 
@@ -46,6 +47,10 @@ class Trace:
     notes: tuple[str, ...]
     """How the log of now compares with the lake, or why it cannot be compared."""
     receipt: str | None
+    record: Record | None
+    """As the ingest had planned it; None where its plan is gone."""
+    times: str
+    """The frame's time, and those of its pictures and signals where these are others."""
 
     def lines(self) -> Iterator[str]:
         """For a person."""
@@ -53,7 +58,9 @@ class Trace:
         start, stop = row["byte_start"], row["byte_stop"]
         place = f"record {row['record_index']}" + ("" if start is None else f", bytes {start} to {stop}")
         yield f"episode {row['episode_id']}, frame {self.frame} of {row['num_frames']}"
+        yield f"time         {self.times}"
         yield f"raw log      {row['raw_uri']}, {place}"
+        yield from (f"raw log      {line}" for line in self._record_lines())
         yield f"source       {row['source']} ({row['embodiment']}, task {row['task']!r})"
         yield f"adapter      {row['adapter']} version {row['adapter_version']}, conversion {row['conversion']}"
         yield f"ingest run   {row['ingest_run']}, committed {row['committed_at']:%Y-%m-%d %H:%M:%S} UTC"
@@ -61,6 +68,15 @@ class Trace:
         yield f"receipt      {self.receipt or 'none: the shard was written without'}"
         yield from (f"note         {note}" for note in row["notes"] or ())
         yield from (f"now          {note}" for note in self.notes)
+
+    def _record_lines(self) -> Iterator[str]:
+        """Where in its files the record stands, and the files that it has besides the first."""
+        if self.record is None:
+            return
+        if places := ", ".join(f"{name} {value}" for name, value in _plain(self.record.meta)):
+            yield f"at {places}"
+        start = str(self.row["raw_uri"]).removesuffix(self.record.files[0])
+        yield from (f"with {start}{file}" for file in self.record.files[1:])
 
     def picture(self) -> Image.Image:
         """The log's picture on the left, where there is one, and the stored one on the right; a row for each camera."""
@@ -76,7 +92,7 @@ class Trace:
         for (name, pictures), height in zip(rows, heights, strict=True):
             for column, pixels in enumerate(pictures, start=2 - len(pictures)):
                 left, kind = column * widths[0], ("raw", "stored")[column]
-                draw.text((left, top), f"{name}: {kind} {pixels.shape[1]}×{pixels.shape[0]}", fill="black")
+                draw.text((left, top), f"{name}: {kind} {pixels.shape[1]} x {pixels.shape[0]}", fill="black")
                 sheet.paste(Image.fromarray(pixels), (left, top + _LABEL_HEIGHT))
             top += height
         return sheet
@@ -117,7 +133,18 @@ def trace(lake: Lake, sample: str) -> Trace:
         raw=again.pictures,
         notes=(*again.notes, *_comparison(again, stored, line)),
         receipt=_receipt_line(lake, row),
+        record=again.record,
+        times=_times(line),
     )
+
+
+def _plain(meta: Mapping[str, Any]) -> Iterator[tuple[str, str | int | float]]:
+    """The words and numbers of a record's meta, those of tables inside it too."""
+    for name, value in meta.items():
+        if isinstance(value, Mapping):
+            yield from _plain(value)
+        elif isinstance(value, str | int | float) and value != "":
+            yield name, value
 
 
 @dataclass(kw_only=True, slots=True)
@@ -127,6 +154,7 @@ class _Again:
     frame: int
     pictures: dict[str, Pixels] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    record: Record | None = None
     episode: Episode | None = None
     _seen: dict[str, int] = field(default_factory=dict)
 
@@ -141,7 +169,7 @@ class _Again:
 def _convert_again(lake: Lake, row: Row, *, frame: int) -> _Again:
     again = _Again(frame=frame)
     try:
-        record = _planned(lake, row)
+        record = again.record = _planned(lake, row)
         location = Location.of(str(row["raw_uri"]).removesuffix(record.files[0]))
         reader = format_named(row["adapter"])
         if row["adapter_version"] != reader.VERSION:
@@ -184,6 +212,18 @@ def _stored(lake: Lake, row: Row, frame: int) -> tuple[dict[str, bytes], dict[st
         camera: lake.read(file, place["offset"], place["offset"] + place["length"]) for camera, place in places.items()
     }
     return pictures, line
+
+
+def _times(line: Row) -> str:
+    """When the frame was, and when what it shows was taken."""
+    taken = {name.partition(".")[2]: item["timestamp"] for name, item in line.items() if _is_camera(name, item)}
+    taken |= {name.removeprefix(_TIME_OF): at for name, at in line.items() if name.startswith(_TIME_OF)}
+    others = [f"{name} {at:.4f} s" for name, at in taken.items() if at is not None and at != line["timestamp"]]
+    return f"{line['timestamp']:.4f} s" + (f", made of what was taken at: {', '.join(others)}" if others else "")
+
+
+def _is_camera(column: str, item: Any) -> bool:
+    return column.startswith("camera.") and item is not None
 
 
 def _comparison(again: _Again, pictures: Mapping[str, bytes], line: Row) -> Iterator[str]:

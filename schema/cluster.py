@@ -11,11 +11,14 @@ from typing import Any
 
 import ray
 
-from schema.errors import ConfigError
+from schema.errors import ConfigError, RobomixError
 
 
 def start_ray(address: str | None = None) -> None:
-    """Join or start the cluster; nothing where this process has one already. ConfigError where it cannot be joined."""
+    """Join or start the cluster; nothing where this process has one already.
+
+    ConfigError where it cannot be joined, RobomixError where this machine's own does not come up.
+    """
     if ray.is_initialized():
         return
     paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
@@ -36,6 +39,13 @@ def start_ray(address: str | None = None) -> None:
         raise ConfigError(
             f"cannot join the Ray cluster of RAY_ADDRESS={address!r}: {reason}; start it (`ray start --head`), set "
             "RAY_AUTH_MODE=token if it asks for a token, or name no address to use this machine alone"
+        ) from error
+    except Exception as error:
+        if type(error) is not Exception:  # which Ray raises where its own processes do not come up
+            raise
+        raise RobomixError(
+            f"Ray did not start on this machine: {error}; see whether it is overloaded or its memory or disk is full, "
+            "and run the same command again"
         ) from error
 
 

@@ -18,6 +18,7 @@ from ingest.formats.encoded_picture import jpeg_or_pixels
 from ingest.formats.hdf5 import attributes_of, datasets_of, open_hdf5, whole, word_of
 from ingest.formats.hdf5_limits import check_pictures, is_numeric, num_rows, read_numbers, rows_of
 from ingest.formats.local_copy import LocalCopy
+from ingest.formats.natural_order import natural
 from ingest.location import Location
 from ingest.record import STORED_PICTURE_BYTES, Discovery, Problem, RawEpisode, Record, SourceField
 from schema.digest import new_digest
@@ -30,6 +31,7 @@ VERSION = 1
 
 RATE_HZ = 50.0
 """ALOHA's control rate; a `rate_hz` or `fps` attribute says otherwise."""
+_MAX_RATE_HZ = 1000
 _ACTION, _QPOS, _IMAGES = "action", "observations/qpos", "observations/images/"
 _FILE = re.compile(r"episode_\w+\.(hdf5|h5)")
 _PADDING = "compress_len"
@@ -48,12 +50,12 @@ _ATTRS = {
     "license",
 }
 """Attributes that are understood; the others become notes."""
-_HASH_BYTES = 1 << 22
+_LONG = 200
 
 
 def discover(location: Location) -> Discovery | None:
     """Every `episode_*.hdf5` at or below, where one has ALOHA's layout or none can be opened; else None."""
-    files = sorted((file for file in location.files if _FILE.fullmatch(PurePosixPath(file).name)), key=_natural)
+    files = sorted((file for file in location.files if _FILE.fullmatch(PurePosixPath(file).name)), key=natural)
     unreadable: dict[str, Problem] = {}
     for file in files:
         try:
@@ -67,10 +69,6 @@ def discover(location: Location) -> Discovery | None:
         empty = Discovery(format=NAME, name="", robot=None, rate_hz=None, records=(), fields=(), cameras=())
         return _discovery(location, files, unreadable=unreadable, sample=empty)
     return None
-
-
-def _natural(file: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", file)]
 
 
 def _sample(location: Location, file: str) -> Discovery | None:
@@ -89,7 +87,7 @@ def _sample(location: Location, file: str) -> Discovery | None:
             format=NAME,
             name=location.name,
             robot=robot or ("mobile_aloha" if "base_action" in datasets else "aloha"),
-            rate_hz=_rate(attrs),
+            rate_hz=_rate(attrs)[0],
             records=(Record(index=0, files=(file,), num_frames=num_frames),),
             fields=tuple(
                 SourceField(path=path, dtype=str(item.dtype), shape=item.shape[1:]) for path, item in numeric.items()
@@ -155,15 +153,20 @@ def read(location: Location, record: Record) -> RawEpisode:
         others = {path for path in datasets if path not in fields and not path.startswith(_IMAGES)}
         folder = PurePosixPath(location.path(file)).parent.name
         text, task, notes = _words(attrs, datasets, folder=folder)
+        rate_hz, odd = _rate(attrs)
         return RawEpisode(
             digest=_digest(copy),
             fields=fields,
             pictures={key: _pictures(copy, _IMAGES + key, uri) for key in cameras},
-            rate_hz=_rate(attrs),
+            rate_hz=rate_hz,
             task=task,
             instructions=(Instruction(text=text),),
             not_stored=dict.fromkeys(sorted(others - {_PADDING, "language_raw"}), rows),
-            notes=(*notes, *(f"{name}: {value}" for name, value in sorted(attrs.items()) if name not in _ATTRS)),
+            notes=(
+                *notes,
+                *odd,
+                *(f"{name}: {value}"[:_LONG] for name, value in sorted(attrs.items()) if name not in _ATTRS),
+            ),
             success=_flag(attrs, "success"),
             is_simulated=_flag(attrs, "sim", "simulated"),
         )
@@ -173,12 +176,16 @@ def _is_numeric(path: str, item: h5py.Dataset, rows: int) -> bool:
     return is_numeric(item, rows) and not path.startswith(_IMAGES) and path != _PADDING
 
 
-def _rate(attrs: Mapping[str, Any]) -> float:
+def _rate(attrs: Mapping[str, Any]) -> tuple[float, tuple[str, ...]]:
+    """The control rate, and a note where the file claims one that cannot be."""
     told = next((attrs[name] for name in ("rate_hz", "fps") if name in attrs), RATE_HZ)
     try:
-        return float(np.asarray(told).reshape(-1)[0])
+        rate_hz = float(np.asarray(told).reshape(-1)[0])
     except (ValueError, TypeError, IndexError):
-        return RATE_HZ
+        rate_hz = 0.0
+    if 0 < rate_hz <= _MAX_RATE_HZ:
+        return rate_hz, ()
+    return RATE_HZ, (f"the file claims a rate of {told!r:.40}, which cannot be: {RATE_HZ:g} Hz is taken",)
 
 
 def _flag(attrs: Mapping[str, Any], *names: str) -> bool | None:
@@ -218,7 +225,5 @@ def _picture(row: Any) -> Pixels | bytes:
 
 def _digest(copy: LocalCopy) -> str:
     hasher = new_digest()
-    with copy.path.open("rb") as stream:
-        while block := stream.read(_HASH_BYTES):
-            hasher.update(block)
+    copy.feed(hasher)
     return hasher.hexdigest()

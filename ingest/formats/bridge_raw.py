@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ingest.formats.encoded_picture import jpeg_or_pixels
+from ingest.formats.natural_order import natural
 from ingest.formats.pickled_streams import streams_of
 from ingest.formats.safe_pickle import MAX_PICKLE_BYTES, load_pickle
 from ingest.location import Location
@@ -56,10 +57,9 @@ def discover(location: Location) -> Discovery | None:
     if not any({_OBS, _POLICY} & trajectory.files for trajectory in found.values()):
         return None
     records = tuple(
-        _record(location, folder, found[folder], index=index)
-        for index, folder in enumerate(sorted(found, key=_natural))
+        _record(location, folder, found[folder], index=index) for index, folder in enumerate(sorted(found, key=natural))
     )
-    cameras = sorted({camera for record in records for camera in record.meta["cameras"]}, key=_natural)
+    cameras = sorted({camera for record in records for camera in record.meta["cameras"]}, key=natural)
     return Discovery(
         format=NAME,
         name=location.name,
@@ -105,10 +105,6 @@ def _record(location: Location, folder: str, trajectory: _Trajectory, *, index: 
 
 def _in(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
-
-
-def _natural(text: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
 
 
 def _sample_fields(location: Location, records: tuple[Record, ...]) -> tuple[SourceField, ...]:

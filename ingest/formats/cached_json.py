@@ -9,6 +9,9 @@ import fsspec
 from ingest.location import FileStamp, Location
 from schema.errors import SourceError
 
+_MAX_BYTES = 1 << 30
+"""A list of a million episodes is a quarter of this."""
+
 
 def read_json(location: Location, file: str) -> Any:
     """The file's JSON value, not to be changed; SourceError where it is none."""
@@ -23,17 +26,17 @@ def read_json_lines(location: Location, file: str) -> list[Any]:
 
 
 @lru_cache(maxsize=64)
-def _json(uri: str, version: FileStamp) -> Any:  # noqa: ARG001 - part of the cache's key
+def _json(uri: str, version: FileStamp) -> Any:
     try:
-        return json.loads(_text(uri))
+        return json.loads(_text(uri, version))
     except (ValueError, RecursionError) as error:
         raise SourceError(f"not valid JSON: {error}; mend or fetch again {uri}") from error
 
 
 @lru_cache(maxsize=16)
-def _json_lines(uri: str, version: FileStamp) -> list[Any]:  # noqa: ARG001 - part of the cache's key
+def _json_lines(uri: str, version: FileStamp) -> list[Any]:
     values = []
-    for number, line in enumerate(_text(uri).splitlines(), start=1):
+    for number, line in enumerate(_text(uri, version).splitlines(), start=1):
         if not line.strip():
             continue
         try:
@@ -43,7 +46,9 @@ def _json_lines(uri: str, version: FileStamp) -> list[Any]:  # noqa: ARG001 - pa
     return values
 
 
-def _text(uri: str) -> str:
+def _text(uri: str, version: FileStamp) -> str:
+    if version.size_bytes > _MAX_BYTES:
+        raise SourceError(f"metadata of {version.size_bytes} bytes, expected at most {_MAX_BYTES}: {uri}")
     fs, path = fsspec.core.url_to_fs(uri)
     content: bytes = fs.cat_file(path)
     return content.decode("utf-8")

@@ -7,6 +7,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ingest.formats.columns import declared_bytes
 from ingest.location import FileStamp, Location
 from schema.errors import SourceError
 
@@ -22,14 +23,20 @@ def read_rows(location: Location, folder: str) -> dict[int, Any]:
     files = [file for file in location.files if file.startswith(folder) and file.endswith(".parquet")]
     if not files:
         raise SourceError(f"found no table of episodes in {folder}, expected it beside info.json: {location.uri}")
-    return _rows(tuple((location.file_uri(file), location.files[file]) for file in files))
+    return _rows(tuple(_inside(location, file) for file in files))
 
 
 def read_tasks(location: Location, file: str) -> dict[int, str]:
     """The text of each task index, not to be changed; empty where there is no such file."""
     if file not in location.files:
         return {}
-    return _tasks(location.file_uri(file), location.files[file])
+    return _tasks(*_inside(location, file))
+
+
+def _inside(location: Location, file: str) -> tuple[str, FileStamp]:
+    """A file that does not lead out of the source, and its version."""
+    location.path(file)
+    return location.file_uri(file), location.files[file]
 
 
 @lru_cache(maxsize=16)
@@ -62,13 +69,7 @@ def _table(uri: str) -> pa.Table:
         with fs.open(path, "rb") as stream:
             parquet = pq.ParquetFile(stream)
             names = [name for name in parquet.schema_arrow.names if not name.startswith(_STATS)]
-            wanted = set(names)
-            size = 0
-            for group in map(parquet.metadata.row_group, range(parquet.metadata.num_row_groups)):
-                columns = map(group.column, range(group.num_columns))
-                size += sum(
-                    item.total_uncompressed_size for item in columns if item.path_in_schema.split(".")[0] in wanted
-                )
+            size = declared_bytes(parquet, range(parquet.num_row_groups), names=names)
             if size > _MAX_BYTES:
                 raise SourceError(f"a table of {size} bytes, expected {_MAX_BYTES} at most: {uri}")
             return parquet.read(columns=names)

@@ -1,7 +1,7 @@
 """Parquet columns as numbers `[T, …]`, and columns of encoded pictures one at a time."""
 # Legend: T rows.
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from math import prod
 from typing import Any
 
@@ -12,6 +12,10 @@ from schema.episode import Numbers
 from schema.errors import EpisodeError
 
 _PICTURE_ROWS = 32
+MAX_COLUMN_BYTES = 1 << 30
+"""The most that the numbers or texts of one episode's rows may take in memory; a column of one value repeated takes a
+few bytes in a file, however long it is."""
+_NUMBER_BYTES = 8
 
 
 def open_parquet(content: bytes, *, file: str) -> pq.ParquetFile:
@@ -20,6 +24,25 @@ def open_parquet(content: bytes, *, file: str) -> pq.ParquetFile:
         return pq.ParquetFile(pa.BufferReader(content))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise EpisodeError("unreadable_parquet", f"not a whole Parquet file: {error}; fetch again {file}") from error
+
+
+def declared_bytes(parquet: pq.ParquetFile, groups: Iterable[int], *, names: Collection[str]) -> int:
+    """What the named columns of these row groups say that they hold, in the file or as 8 bytes a value."""
+    starts = tuple(f"{name}." for name in names)
+    paths = [parquet.schema.column(i).path for i in range(parquet.metadata.num_columns)]
+    wanted = [i for i, path in enumerate(paths) if f"{path}.".startswith(starts)]
+    columns = [part.column(i) for part in map(parquet.metadata.row_group, groups) for i in wanted]
+    values = sum(int(column.num_values) for column in columns) * _NUMBER_BYTES
+    return max(values, sum(int(column.total_uncompressed_size) for column in columns))
+
+
+def check_sizes(parquet: pq.ParquetFile, groups: Iterable[int], *, names: Collection[str], file: str) -> None:
+    """EpisodeError "too_large" where the named columns of these row groups hold more than one episode may."""
+    size = declared_bytes(parquet, groups, names=names)
+    if size > MAX_COLUMN_BYTES:
+        raise EpisodeError(
+            "too_large", f"row groups of {size} bytes, expected {MAX_COLUMN_BYTES} at most of one episode: file {file}"
+        )
 
 
 def is_numeric(kind: pa.DataType) -> bool:

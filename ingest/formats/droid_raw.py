@@ -18,6 +18,7 @@ from ingest.formats.cached_json import read_json
 from ingest.formats.droid_recordings import (
     CAMERAS,
     RECORDING,
+    camera_times,
     hash_video,
     pictures_of,
     recording_notes,
@@ -36,11 +37,12 @@ from schema.episode import Instruction, Numbers
 from schema.errors import EpisodeError, SourceError
 
 NAME = "droid_raw"
-VERSION = 1
+VERSION = 2
 
 RATE_HZ = 15.0
 """DROID's control rate; a `rate_hz` or `fps` attribute says otherwise."""
 _TRAJECTORY, _ACTIONS = "trajectory.h5", "action/joint_position"
+_START = "observation/timestamp/control/step_start"
 _METADATA = re.compile(r"metadata_[^/]*\.json")
 _ANNOTATIONS = re.compile(r"(?:.+/)?aggregated-annotations-[^/]*\.json")
 _UNDERSTOOD = {
@@ -151,13 +153,14 @@ def read(location: Location, record: Record) -> RawEpisode:
     cameras = serials_of(told, fields)
     videos = videos_of(location, record, cameras)
     texts = _annotations(location, record, told)
-    with copy.path.open("rb") as stream:
-        while block := stream.read(_HASH_BYTES):
-            hasher.update(block)
+    copy.feed(hasher)
     hasher.update(canonical_json([_plain(told), texts]))
     notes = [f"{name}: {_short(value)}" for name, value in sorted(attrs.items()) if name not in _UNDERSTOOD]
+    others = datasets.keys() - fields.keys()
     for name, file in sorted(videos.items()):
-        spare = hash_video(hasher, location, file, name=name) - steps
+        declared, besides = hash_video(hasher, location, file, name=name)
+        others |= {f"{name}: {kind}" for kind in besides}
+        spare = declared - steps
         notes += [f"{name} has {spare} more pictures than there are steps, left out"] if spare > 0 else []
     words, guessed = _words(facts, texts)
     return RawEpisode(
@@ -166,19 +169,17 @@ def read(location: Location, record: Record) -> RawEpisode:
         pictures={name: pictures_of(location, file, steps=steps) for name, file in sorted(videos.items())},
         absent={name: why_absent(location, record, name, cameras=cameras) for name in CAMERAS if name not in videos},
         timestamp_T=_clock(fields),
+        camera_timestamps=camera_times(fields, cameras) if _START in fields else {},
         rate_hz=_rate(attrs),
         task=_text(facts, "current_task") or _text(facts, "task") or (words[0] if words else None),
         instructions=tuple(Instruction(text=text) for text in words),
-        not_stored=_not_stored(record, others=datasets.keys() - fields.keys(), videos=videos, steps=steps),
+        not_stored=_not_stored(record, others=others, videos=videos, steps=steps),
         notes=(*notes, *guessed, *svo_notes(record)),
         success=_success(facts, location.path(record.files[0])),
         scene=" ".join(text for key in ("lab", "building", "scene_id") if (text := _text(facts, key))) or None,
         operator=_text(facts, "user_id") or _text(facts, "user"),
         is_simulated=_flag(attrs, "sim") if "sim" in attrs else _flag(attrs, "simulated"),
     )
-
-
-_HASH_BYTES = 1 << 22
 
 
 def _num_steps(datasets: Mapping[str, h5py.Dataset], uri: str) -> int:
@@ -248,7 +249,7 @@ def _not_stored(
 def _clock(fields: Mapping[str, Numbers]) -> NDArray[np.float64] | None:
     """Seconds at which each step began, by the control loop's clock or else the robot's."""
     clock = "observation/timestamp/"
-    start_T = fields.get(f"{clock}control/step_start")
+    start_T = fields.get(_START)
     if start_T is not None:
         return start_T.astype(np.float64).reshape(-1) / 1000
     seconds_T = fields.get(f"{clock}robot_state/robot_timestamp_seconds")

@@ -8,10 +8,14 @@ and both eyes, are named and not stored; that they are absent is said as well.
 
 import re
 from collections.abc import Iterator, Mapping
+from io import BytesIO
 from pathlib import PurePosixPath
 from typing import Any
 
-from ingest.formats.video import declared_frames, frames_of
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.formats.video import declared_frames, frames_of, other_streams
 from ingest.location import Location
 from ingest.record import Problem, Record
 from schema.episode import Numbers
@@ -22,6 +26,7 @@ CAMERAS = ("wrist_left", "exterior_1_left", "exterior_2_left")
 RECORDING = re.compile(r"recordings/(?:(?P<kind>MP4|SVO)/)?(?P<serial>[^/]+?)(?P<stereo>-stereo)?\.(?P<type>mp4|svo2?)")
 _SERIALS = ("wrist_cam_serial", "ext1_cam_serial", "ext2_cam_serial")
 _CAMERA_TYPE = "observation/camera_type/"
+_CAMERA_TIMES = "observation/timestamp/cameras/"
 _WRIST = 0
 """camera_type of the hand camera."""
 _SPARE_PICTURES = 2
@@ -91,12 +96,27 @@ def svo_notes(record: Record) -> Iterator[str]:
         yield "no SVO recordings: depth and the right eyes cannot be had from this copy"
 
 
-def hash_video(hasher: Any, location: Location, file: str, *, name: str) -> int:
-    """Feed a video to the hasher; how many pictures its header claims."""
+def hash_video(hasher: Any, location: Location, file: str, *, name: str) -> tuple[int, tuple[str, ...]]:
+    """Feed a video to the hasher; how many pictures its header claims, and what it carries besides."""
     content = location.read_bytes(file)
     hasher.update(f"{name} {len(content)} ".encode())
     hasher.update(content)
-    return declared_frames(content, file=location.file_uri(file))
+    uri = location.file_uri(file)
+    return declared_frames(content, file=uri), other_streams(BytesIO(content), file=uri)
+
+
+def camera_times(fields: Mapping[str, Numbers], cameras: Mapping[str, str]) -> dict[str, NDArray[np.float64]]:
+    """When each picture was taken, in seconds of the control loop's clock, where the log says.
+
+    That is the capture that the camera estimated, or else when its frame came.
+    """
+    found = {}
+    for name, serial in cameras.items():
+        told = (fields.get(f"{_CAMERA_TIMES}{serial}_{word}") for word in ("estimated_capture", "frame_received"))
+        milliseconds_T = next((values for values in told if values is not None), None)
+        if milliseconds_T is not None:
+            found[name] = milliseconds_T.astype(np.float64).reshape(-1) / 1000
+    return found
 
 
 def pictures_of(location: Location, file: str, *, steps: int) -> Iterator[Pixels]:

@@ -10,6 +10,8 @@ from schema.errors import EpisodeError
 from schema.picture import Pixels, check_size
 
 _JPEG_MAGIC = b"\xff\xd8\xff"
+_DECODERS = ("PNG", "JPEG", "WEBP", "BMP")
+"""All that a log's bytes may be: of Pillow's many others some run programs (EPS) or open further files."""
 _PILLOW_ERRORS = (UnidentifiedImageError, Image.DecompressionBombError)
 
 
@@ -21,12 +23,13 @@ def jpeg_or_pixels(encoded: bytes) -> Pixels | bytes:
     if encoded.startswith(_JPEG_MAGIC):
         return encoded
     try:
-        with Image.open(BytesIO(encoded)) as image:
+        with Image.open(BytesIO(encoded), formats=_DECODERS) as image:
             check_size(image.height, image.width)
             return np.asarray(image.convert("RGB"))
     except (*_PILLOW_ERRORS, OSError, ValueError, SyntaxError) as error:  # a broken PNG raises any of them
         raise EpisodeError(
-            "bad_picture", f"found {len(encoded)} bytes that cannot be decoded, expected a JPEG or PNG: {error}"
+            "bad_picture",
+            f"found {len(encoded)} bytes that cannot be decoded, expected a JPEG, PNG, WebP or BMP: {error}",
         ) from error
 
 

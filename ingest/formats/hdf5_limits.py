@@ -124,20 +124,38 @@ def _stored_chunks(dataset: h5py.Dataset) -> list[Any]:
 
 
 def _refuse_bombs(dataset: h5py.Dataset, stored: list[Any], *, name: str, file: str) -> None:
-    declared = prod(dataset.chunks) * dataset.dtype.itemsize
-    if dataset.compression != "gzip":
-        return
-    for info in stored:
-        if info.size * _MAX_DEFLATE_RATIO <= _TRUSTED_BYTES:
-            continue
-        with whole(file):
-            packed = dataset.id.read_direct_chunk(info.chunk_offset)[1]
-        try:
-            unpacked = zlib.decompressobj().decompress(packed, declared + 1)
-        except zlib.error:
-            continue  # not DEFLATE after all: HDF5 says so where it reads it
-        if len(unpacked) > declared:
-            raise _absurd(f"a chunk of {name!r} that unpacks to more than its {declared} bytes", file, "a chunk's")
+    """EpisodeError where a chunk unpacks to more than it says, or is packed so that this cannot be told beforehand."""
+    packers = _packers(dataset, file=file)
+    if len(packers) > 1:
+        raise EpisodeError(
+            "unknown_codec",
+            f"{name!r} is packed by the HDF5 filters {list(packers.values())}, one after the other, expected one: "
+            f"repack it (h5repack) {file}",
+        )
+    for place in [place for place, code in packers.items() if code == h5py.h5z.FILTER_DEFLATE]:
+        declared = prod(dataset.chunks) * dataset.dtype.itemsize
+        for info in stored:
+            is_plain = info.filter_mask >> place & 1
+            if is_plain or info.size * _MAX_DEFLATE_RATIO <= _TRUSTED_BYTES:
+                continue
+            with whole(file):
+                packed = dataset.id.read_direct_chunk(info.chunk_offset)[1]
+            try:
+                unpacked = zlib.decompressobj().decompress(packed, declared + 1)
+            except zlib.error:
+                continue  # HDF5 says so where it reads it
+            if len(unpacked) > declared:
+                raise _absurd(f"a chunk of {name!r} that unpacks to more than its {declared} bytes", file, "a chunk's")
+
+
+def _packers(dataset: h5py.Dataset, *, file: str) -> dict[int, int]:
+    """The filters that change sizes, place → code; but for a checksum, what comes after such a one counts as well."""
+    with whole(file):
+        told = dataset.id.get_create_plist()
+        codes = dict(enumerate(int(told.get_filter(i)[0]) for i in range(told.get_nfilters())))
+    codes = {place: code for place, code in codes.items() if code != h5py.h5z.FILTER_FLETCHER32}
+    first = next((place for place, code in codes.items() if code != h5py.h5z.FILTER_SHUFFLE), len(codes) + 1)
+    return {place: code for place, code in codes.items() if place >= first}
 
 
 def _num_bytes(dataset: h5py.Dataset) -> int:

@@ -7,18 +7,19 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ingest.formats.columns import is_numeric, numbers_of, open_parquet, pictures_of
+from ingest.formats.columns import check_sizes, is_numeric, numbers_of, open_parquet, pictures_of
 from ingest.formats.encoded_picture import each_picture
 from ingest.formats.lerobot_cut import Part, cut_episode
 from ingest.formats.lerobot_meta import INFO, Meta
 from ingest.formats.segments import instruction_segments
-from ingest.formats.video import frames_of
+from ingest.formats.video import frames_of, other_streams
 from ingest.location import Location
 from ingest.record import STORED_PICTURE_BYTES, Discovery, Problem, RawEpisode, Record
 from schema.digest import new_digest
@@ -160,7 +161,7 @@ def read(location: Location, record: Record) -> RawEpisode:
     columns, rows = part.columns, part.rows
     instructions, notes = _instructions(columns, meta.tasks(location), told=row.get("tasks") or [], rows=rows)
     unknown = (key for key in row if key not in _ROW_KEYS and "/" not in key)
-    notes += [f"{_list_of(meta)}: {key} = {row[key]}" for key in sorted(unknown)]
+    notes += [f"{_list_of(meta)}: {key} = {row[key]!s:.200}" for key in sorted(unknown)]
     if record.num_frames not in {None, rows}:
         notes.append(f"{_list_of(meta)} says {record.num_frames} frames, the data has {rows}")
     for instruction in instructions:
@@ -179,7 +180,7 @@ def read(location: Location, record: Record) -> RawEpisode:
         rate_hz=meta.rate_hz,
         task=str(row.get("task") or "") or (instructions[0].text if instructions else None),
         instructions=instructions,
-        not_stored=dict.fromkeys((*part.skipped, *meta.video_keys(is_depth=True)), rows),
+        not_stored=dict.fromkeys((*part.skipped, *meta.video_keys(is_depth=True), *meta.sound_keys()), rows),
         notes=tuple(notes),
         success=_flag(row.get("success")),
         is_simulated=_flag(row.get("simulated", meta.info.get("simulated"))),
@@ -191,7 +192,7 @@ def _own(location: Location, meta: Meta, record: Record) -> Part:
     episode, file = int(record.meta["episode"]), record.files[0]
     content = location.read_bytes(file)
     open_file = partial(open_parquet, content, file=location.file_uri(file))
-    columns, skipped = _columns(open_file, meta)
+    columns, skipped = _columns(open_file, meta, file=location.file_uri(file))
     rows = open_file().metadata.num_rows
     videos = _videos(location, meta, episode)
     pictures: dict[str, Iterable[Pixels | bytes]] = {
@@ -200,6 +201,8 @@ def _own(location: Location, meta: Meta, record: Record) -> Part:
     }
     for key in meta.image_keys():
         pictures[key] = each_picture(pictures_of(open_file, name=key, fetch=partial(_fetch, location, meta.root)))
+    for key, video in videos.items():
+        skipped += [f"{key}: {kind}" for kind in other_streams(BytesIO(video), file=key)]
     hasher = new_digest()
     for piece in (content, *(videos[key] for key in sorted(videos))):
         hasher.update(piece)
@@ -215,11 +218,12 @@ def _flag(told: Any) -> bool | None:
     return bool(told) if isinstance(told, bool | int | float) else None
 
 
-def _columns(open_file: Callable[[], pq.ParquetFile], meta: Meta) -> tuple[dict[str, Numbers], list[str]]:
+def _columns(open_file: Callable[[], pq.ParquetFile], meta: Meta, *, file: str) -> tuple[dict[str, Numbers], list[str]]:
     """Numeric columns by name, and the names of the ones that are neither numbers nor pictures."""
     parquet = open_file()
     schema = parquet.schema_arrow
     numeric = [name for name in schema.names if is_numeric(schema.field(name).type)]
+    check_sizes(parquet, range(parquet.num_row_groups), names=numeric, file=file)
     try:
         table = parquet.read(columns=numeric)
     except (pa.ArrowException, OSError, ValueError) as error:

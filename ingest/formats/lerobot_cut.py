@@ -5,7 +5,7 @@ Only the row groups that hold the episode are read, and only its pictures are de
 # Legend: T rows.
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ingest.formats.columns import is_numeric, numbers_of, pictures_in
+from ingest.formats.columns import check_sizes, is_numeric, numbers_of, pictures_in
 from ingest.formats.encoded_picture import each_picture
 from ingest.formats.lerobot_meta import Meta
-from ingest.formats.video import Stretch, packets_of, stretch_of
+from ingest.formats.video import Stretch, other_streams, packets_of, stretch_of
 from ingest.location import Location
 from ingest.record import Record
 from schema.digest import new_digest
@@ -25,8 +25,6 @@ from schema.episode import Numbers
 from schema.errors import EpisodeError
 from schema.picture import Pixels
 
-MAX_GROUP_BYTES = 1 << 30
-"""The most that the row groups of one episode may say they hold."""
 _PLACE = frozenset({"index", "episode_index", "task_index"})
 """Columns that tell where in its dataset an episode stands, not what it is."""
 
@@ -48,8 +46,8 @@ def cut_episode(location: Location, meta: Meta, record: Record, *, fetch: Callab
     """The episode's part of its files; EpisodeError where a file is broken or has no row of it."""
     file, episode = record.files[0], int(record.meta["episode"])
     row: Mapping[str, Any] = record.meta["row"]
-    table = _rows(location, file, episode)
-    numeric = [name for name in table.column_names if is_numeric(table.schema.field(name).type)]
+    table, skipped = _rows(location, file, episode, pictures=meta.image_keys())
+    numeric = [name for name in table.column_names if name not in meta.image_keys()]
     columns = {name: numbers_of(table[name], name=name, shape=_shape(meta, name)) for name in sorted(numeric)}
     hasher = new_digest()
     for name, values in columns.items():
@@ -75,7 +73,8 @@ def cut_episode(location: Location, meta: Meta, record: Record, *, fetch: Callab
         for packet in packets_of(open_video, stretch):
             hasher.update(packet)
         pictures[key] = stretch_of(open_video, stretch)
-    skipped = [name for name in table.column_names if name not in {*numeric, *meta.image_keys()}]
+        with open_video() as content:
+            skipped += [f"{key}: {kind}" for kind in other_streams(content, file=stretch.file)]
     return Part(columns=columns, skipped=skipped, rows=table.num_rows, pictures=pictures, hasher=hasher)
 
 
@@ -91,24 +90,23 @@ def _seconds(row: Mapping[str, Any], key: str, *, file: str) -> float:
     return float(row[key])
 
 
-def _rows(location: Location, file: str, episode: int) -> pa.Table:
+def _rows(location: Location, file: str, episode: int, *, pictures: Collection[str]) -> tuple[pa.Table, list[str]]:
+    """The episode's numbers and pictures, and the names of the columns that are neither, which are not read."""
     uri = location.file_uri(file)
     try:
         with location.open(file) as stream:
             parquet = pq.ParquetFile(stream)
             groups = _groups(parquet, episode)
-            size = sum(parquet.metadata.row_group(group).total_byte_size for group in groups)
-            if size > MAX_GROUP_BYTES:
-                raise EpisodeError(
-                    "too_large", f"row groups of {size} bytes, expected {MAX_GROUP_BYTES} at most: file {uri}"
-                )
-            table = parquet.read_row_groups(groups)
+            schema = parquet.schema_arrow
+            wanted = [name for name in schema.names if name in pictures or is_numeric(schema.field(name).type)]
+            check_sizes(parquet, groups, names=wanted, file=uri)
+            table = parquet.read_row_groups(groups, columns=wanted)
             table = table.filter(pc.equal(table["episode_index"], episode))
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise EpisodeError("unreadable_parquet", f"not a whole Parquet file: {error}; fetch again {uri}") from error
     if not table.num_rows:
         raise EpisodeError("missing_data", f"found no row of episode {episode}, expected some: fetch again {uri}")
-    return table.combine_chunks()
+    return table.combine_chunks(), [name for name in schema.names if name not in wanted]
 
 
 def _groups(parquet: pq.ParquetFile, episode: int) -> list[int]:

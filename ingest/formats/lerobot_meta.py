@@ -6,6 +6,7 @@ from typing import Any
 
 from ingest.formats.cached_json import read_json, read_json_lines
 from ingest.formats.cached_rows import read_rows, read_tasks
+from ingest.formats.path_template import filled
 from ingest.location import Location
 from ingest.record import SourceField
 from schema.errors import SourceError
@@ -15,6 +16,7 @@ VERSIONS = ("v2.0", "v2.1", "v3.0")
 _SHARED = "v3.0"
 BOOKKEEPING = frozenset({"timestamp", "frame_index", "episode_index", "index", "task_index"})
 _CHUNK = 1000
+_MAX_RATE_HZ = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,16 +30,15 @@ class Meta:
     @classmethod
     def of(cls, location: Location, root: str) -> "Meta":
         """The dataset at `root`; SourceError where its version is not one that we read or a key is missing."""
-        info = read_json(location, root + INFO)
+        info, where = read_json(location, root + INFO), location.file_uri(root + INFO)
+        if not isinstance(info, dict):
+            raise SourceError(f"found a {type(info).__name__}, expected what LeRobot writes: {where}")
         version = str(info.get("codebase_version"))
-        where = location.file_uri(root + INFO)
         if version not in VERSIONS:
             raise SourceError(
                 f"found LeRobot {version}, expected {', '.join(VERSIONS)}: convert the dataset at {where}"
             )
-        kinds = {"fps": int | float, "features": dict, "data_path": str, "total_episodes": int}
-        wrong = [f"{key} = {info.get(key)!r:.40}" for key, kind in kinds.items() if not isinstance(info.get(key), kind)]
-        if wrong:
+        if wrong := list(_wrong(info)):
             raise SourceError(f"info.json has {', '.join(wrong)}, expected what LeRobot {version} writes: {where}")
         return cls(root=root, info=info)
 
@@ -67,15 +68,16 @@ class Meta:
 
     def _file(self, template: Any, episode: int, *, places: Mapping[str, Any] | None, stem: str, **words: str) -> str:
         if self.has_shared_files:
-            numbers = {name: (places or {}).get(f"{stem}/{name}") for name in ("chunk_index", "file_index")}
-            if not all(isinstance(number, int) for number in numbers.values()):
+            told = {name: (places or {}).get(f"{stem}/{name}") for name in ("chunk_index", "file_index")}
+            numbers = {name: number for name, number in told.items() if isinstance(number, int)}
+            if len(numbers) < len(told):
                 return f"{self.root}{INFO}"  # the episode is not listed, or lacks this camera
         else:
             chunk = episode // int(self.info.get("chunks_size") or _CHUNK)
             numbers = {"episode_chunk": chunk, "episode_index": episode}
         try:
-            return self.root + str(template.format(**numbers, **words))
-        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            return self.root + filled(template, **numbers, **words)
+        except (TypeError, ValueError) as error:
             raise SourceError(
                 f"info.json has the path template {template!r}, which does not format: {error!r}"
             ) from error
@@ -90,14 +92,21 @@ class Meta:
 
     def image_keys(self) -> tuple[str, ...]:
         """Features kept as pictures in the Parquet file."""
-        return tuple(key for key, feature in self.features.items() if feature.get("dtype") == "image")
+        return self._keys_of("image")
+
+    def sound_keys(self) -> tuple[str, ...]:
+        """Features kept as sound files, which nobody takes."""
+        return self._keys_of("audio")
+
+    def _keys_of(self, dtype: str) -> tuple[str, ...]:
+        return tuple(key for key, feature in self.features.items() if feature.get("dtype") == dtype)
 
     def fields(self) -> tuple[SourceField, ...]:
         """The numeric features, bookkeeping left out."""
         return tuple(
             SourceField(path=key, dtype=str(item["dtype"]), shape=_shape(item), names=_names(item.get("names")))
             for key, item in self.features.items()
-            if item.get("dtype") not in {"video", "image", "string"} and key not in BOOKKEEPING
+            if item.get("dtype") not in {"video", "image", "string", "audio"} and key not in BOOKKEEPING
         )
 
     def cameras(self) -> tuple[SourceField, ...]:
@@ -127,6 +136,19 @@ class Meta:
             return {}
         rows = read_json_lines(location, file)
         return {int(_cell(row, "task_index", file)): str(_cell(row, "task", file)) for row in rows}
+
+
+def _wrong(info: Mapping[str, Any]) -> Iterator[str]:
+    """What cannot be of what is needed of an info.json."""
+    kinds = {"fps": int | float, "features": dict, "data_path": str, "total_episodes": int}
+    for key, kind in kinds.items():
+        if not isinstance(info.get(key), kind):
+            yield f"{key} = {info.get(key)!r:.40}"
+        elif key == "fps" and not 0 < info[key] <= _MAX_RATE_HZ:
+            yield f"{key} = {info[key]!r:.40}"
+        elif key == "features":
+            odd = (name for name, feature in info[key].items() if not isinstance(feature, dict))
+            yield from (f"features.{name} = {info[key][name]!r:.40}" for name in odd)
 
 
 def _cell(row: Any, key: str, file: str) -> Any:

@@ -34,6 +34,7 @@ _SCAN_THREADS = 8
 _MAX_NUMBERS = 4096
 """A stream with more numbers per frame is no robot signal (depth, point clouds); it is not even converted."""
 _INSTRUCTION = re.compile(r"(natural_)?language_instruction(_\d+)?")
+_LONG = 200
 _SUCCESS = {"success", "episode_metadata/success"}
 
 
@@ -42,8 +43,8 @@ def discover(location: Location) -> Discovery | None:
     folders = [folder for folder in _version_folders(location) if _has_steps(location, folder)]
     if not folders:
         return None
-    infos = {folder: read_json(location, _in(folder, "dataset_info.json")) for folder in folders}
-    names = sorted({str(info["name"]) for info in infos.values()})
+    infos = {folder: _info(location, folder) for folder in folders}
+    names = sorted({info["name"] for info in infos.values()})
     if len(names) > 1:
         raise SourceError(
             f"found {len(names)} RLDS datasets ({', '.join(names)}), expected one source at a time: "
@@ -70,7 +71,7 @@ def discover(location: Location) -> Discovery | None:
         fields=tuple(_source_field(item) for item in streams if item.kind == "numbers" and item.is_per_step),
         cameras=tuple(_source_field(item) for item in streams if item.is_camera and item.is_per_step),
         notes=tuple(notes),
-        licence=infos[folders[0]].get("redistributionInfo", {}).get("license"),
+        licence=_licence(infos[folders[0]]),
     )
 
 
@@ -87,7 +88,8 @@ def read(location: Location, record: Record) -> RawEpisode:
     numbers, not_stored = _numbers(per_step, features)
     pictures, absent = _pictures(per_step, features)
     instructions = _instructions(streams, features)
-    context = _context([stream for stream in streams if not stream.is_per_step], features)
+    of_episode = [stream for stream in streams if not stream.is_per_step and stream.key in features]
+    context = _context([stream for stream in of_episode if stream.kind in {"text", "numbers"}], features)
     count = max(map(len, numbers.values()), default=0)
     return RawEpisode(
         digest=digest_bytes(payload),
@@ -97,12 +99,38 @@ def read(location: Location, record: Record) -> RawEpisode:
         absent=absent,
         task=instructions[0].text if instructions else None,
         instructions=instructions,
-        not_stored=not_stored | {s.path: count for s in per_step if s.kind == "image" and not s.is_camera},
+        not_stored=not_stored
+        | {s.path: count for s in per_step if _is_left_out(s)}
+        | {s.path: 1 for s in of_episode if s.kind in {"image", "other"}},
         notes=tuple(_notes(context, pictures)),
         success=_success(streams, features, context),
         scene=_word(context, "scene", "building"),
         operator=_word(context, "operator", "collector_id"),
     )
+
+
+def _info(location: Location, folder: str) -> dict[str, Any]:
+    """What dataset_info.json says; SourceError where it does not name the dataset, or list its splits."""
+    file = _in(folder, "dataset_info.json")
+    info = read_json(location, file)
+    is_sound = isinstance(info, dict) and isinstance(info.get("name"), str)
+    if not is_sound or not isinstance(info.get("splits", []), list):
+        raise SourceError(
+            f"dataset_info.json names no dataset and its splits, expected what TFDS writes: {location.file_uri(file)}"
+        )
+    return dict(info)
+
+
+def _licence(info: Mapping[str, Any]) -> str | None:
+    told = info.get("redistributionInfo")
+    licence = told.get("license") if isinstance(told, dict) else None
+    return licence if isinstance(licence, str) else None
+
+
+def _is_left_out(stream: Stream) -> bool:
+    """Depth pictures and masks, and words per step that are no instruction."""
+    is_word = stream.kind == "text" and not _INSTRUCTION.fullmatch(_base(stream.key))
+    return is_word or (stream.kind == "image" and not stream.is_camera)
 
 
 def _in(folder: str, file: str) -> str:
@@ -197,10 +225,9 @@ def _context(streams: list[Stream], features: Mapping[str, Any]) -> dict[str, st
     """The episode's own facts, as text, by the last part of their name."""
     context = {}
     for stream in streams:
-        if stream.key in features:
-            values = values_of(features[stream.key])
-            texts = [str(v.decode("utf-8", "replace") if isinstance(v, bytes) else v) for v in values[:1]]
-            context[_base(stream.key)] = texts[0] if texts else ""
+        values = values_of(features[stream.key])
+        texts = [str(v.decode("utf-8", "replace") if isinstance(v, bytes) else v) for v in values[:1]]
+        context[_base(stream.key)] = texts[0] if texts else ""
     return context
 
 
@@ -219,9 +246,7 @@ def _word(context: Mapping[str, str], *names: str) -> str | None:
 
 
 def _notes(context: Mapping[str, str], pictures: Mapping[str, Any]) -> list[str]:
-    notes = [
-        f"{name}: {context[name]}" for name in ("file_path", "recording_folderpath", "episode_id") if name in context
-    ]
+    notes = [f"{name}: {context[name]}"[:_LONG] for name in sorted(context) if not name.startswith("has_")]
     denied = [f"has_{_base(key)}" for key in pictures if context.get(f"has_{_base(key)}") in {"0", "False"}]
     if denied:
         notes.append(f"{', '.join(denied)} say no while the pictures are there: flags are not trusted, pixels are")

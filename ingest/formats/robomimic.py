@@ -6,7 +6,6 @@ of all its demos (`env_args`) is `robomimic_environment`.
 """
 # Legend: T frames.
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from ingest.formats.hdf5_limits import (
     read_numbers,
     rows_of,
 )
+from ingest.formats.natural_order import natural
 from ingest.formats.robomimic_environment import LANGUAGE_ATTRIBUTES, Environment, environment_of
 from ingest.location import Location
 from ingest.record import STORED_PICTURE_BYTES, Discovery, Problem, RawEpisode, Record, SourceField
@@ -194,7 +194,7 @@ def _opened(location: Location, file: str) -> Iterator[h5py.File]:
 
 def _demos(data: h5py.Group, *, file: str) -> tuple[tuple[str, int | None], ...]:
     with whole(file):
-        names = sorted(data, key=_natural)
+        names = sorted(data, key=natural)
     demos = []
     for name in names:
         group = group_at(data, name, file=file)
@@ -202,10 +202,6 @@ def _demos(data: h5py.Group, *, file: str) -> tuple[tuple[str, int | None], ...]
             told = attributes_of(group, file=file).get("num_samples")
             demos.append((name, int(told) if isinstance(told, int | np.integer) else None))
     return tuple(demos)
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _masks(handle: h5py.File, *, file: str) -> dict[str, set[str]]:

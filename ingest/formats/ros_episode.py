@@ -19,7 +19,6 @@ from schema.picture import Pixels
 SAMPLE_MESSAGES = 2_000
 """How far into a source its streams are looked for."""
 _SAMPLE_FILES = 8
-_HASH_BYTES = 1 << 22
 _UNDERSTOOD = {
     "task",
     "instruction",
@@ -76,6 +75,7 @@ def discovery_of(
         cameras=tuple(SourceField(path=topic, dtype="uint8", shape=(-1, -1, 3)) for topic in sorted(streams.cameras)),
         notes=tuple(notes),
         licence=told.get("license"),
+        has_own_clocks=True,
     )
 
 
@@ -143,9 +143,7 @@ def _digest(copies: Sequence[LocalCopy]) -> str:
     """Over the bytes of an episode's files, one after the other."""
     hasher = new_digest()
     for copy in copies:
-        with copy.path.open("rb") as stream:
-            while block := stream.read(_HASH_BYTES):
-                hasher.update(block)
+        copy.feed(hasher)
     return hasher.hexdigest()
 
 

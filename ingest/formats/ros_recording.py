@@ -41,8 +41,8 @@ def _recording(location: Location, file: str) -> Recording:
         return refused("too_large", f"larger than {_MAX_BYTES} bytes, expected a description of a bag")
     try:
         info = yaml.safe_load(location.read_bytes(file))["rosbag2_bagfile_information"]
-        listed = [str(name).removeprefix(f"{parent.name}/") for name in info["relative_file_paths"]]
-        mode = str(info.get("compression_mode") or "").lower()
+        listed = [_word(name).removeprefix(f"{parent.name}/") for name in info["relative_file_paths"]]
+        mode = _word(info.get("compression_mode") or "").lower()
         told = _told(info.get("custom_data"))
     except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return refused("unreadable_bag", f"not a rosbag2 description ({error!r:.200}), expected what `ros2 bag` writes")
@@ -59,4 +59,11 @@ def _recording(location: Location, file: str) -> Recording:
 
 
 def _told(custom: Any) -> dict[str, str]:
-    return {str(key): str(value) for key, value in custom.items()} if isinstance(custom, dict) else {}
+    return {_word(key): _word(value) for key, value in custom.items()} if isinstance(custom, dict) else {}
+
+
+def _word(value: Any) -> str:
+    """A plain value as text; ValueError for containers, which a few aliases in YAML make as large as one likes."""
+    if not isinstance(value, str | int | float | bool | None):
+        raise ValueError(f"a {type(value).__name__}, expected a word or a number")
+    return str(value)

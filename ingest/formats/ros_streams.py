@@ -125,13 +125,16 @@ def collect(messages: Iterable[Message]) -> Streams:
             words.setdefault(text.strip())
             continue
         found = False
+        left: list[str] = []
         for name, row, columns in () if message.kind.startswith(_SYSTEM) else _numbers(message):
-            if row.size <= _MAX_WIDTH:
-                key = (message.topic, name, tuple(sorted(columns)))
-                one = series.setdefault(key, _Series(names=columns))
-                one.add(message, _ordered(row, columns, one.names))
-                found = True
-        others[message.topic] += not found
+            if row is None or row.size > _MAX_WIDTH:
+                left.append(name)
+                continue
+            key = (message.topic, name, tuple(sorted(columns)))
+            one = series.setdefault(key, _Series(names=columns))
+            one.add(message, _ordered(row, columns, one.names))
+            found = True
+        others.update([f"{message.topic}.{name}" for name in left] if found else [message.topic])
     streams.texts = tuple(text for text in words if text)
     streams.not_stored = {topic: count for topic, count in sorted(others.items()) if count}
     _finish(streams, series, pictures)
@@ -192,8 +195,12 @@ def _stamp(value: Any) -> int:
     return int(getattr(stamp, "sec", 0)) * 10**9 + int(getattr(stamp, "nanosec", 0))
 
 
-def _numbers(message: Message) -> Iterator[tuple[str, Numbers, tuple[str, ...]]]:
-    """(field, numbers, names of its columns) of every numeric part of a message."""
+_Part = tuple[str, Numbers | None, tuple[str, ...]]
+"""A field, its numbers, and the names of its columns; None for what is no row of numbers."""
+
+
+def _numbers(message: Message) -> Iterator[_Part]:
+    """Every numeric part of a message, and what else it carries: raw bytes, lists of messages."""
     value, kind = message.value, message.kind.rpartition("/")[2]
     if kind == "JointState":
         yield from _joints(value, tuple(value.name), ("position", "velocity", "effort"))
@@ -205,16 +212,14 @@ def _numbers(message: Message) -> Iterator[tuple[str, Numbers, tuple[str, ...]]]
         yield from _walk(value, "")
 
 
-def _joints(
-    value: Any, names: tuple[str, ...], parts: tuple[str, ...]
-) -> Iterator[tuple[str, Numbers, tuple[str, ...]]]:
+def _joints(value: Any, names: tuple[str, ...], parts: tuple[str, ...]) -> Iterator[_Part]:
     for part in parts:
         row = np.asarray(getattr(value, part), np.float64)
-        if len(row) == len(names) == len(set(names)) and len(row):
-            yield part, row, names
+        if len(row):
+            yield part, row if len(row) == len(names) == len(set(names)) else None, names
 
 
-def _walk(value: Any, prefix: str) -> Iterator[tuple[str, Numbers, tuple[str, ...]]]:
+def _walk(value: Any, prefix: str) -> Iterator[_Part]:
     for name, part in _parts(value):
         if name in {"header", "layout"}:
             continue
@@ -227,6 +232,8 @@ def _walk(value: Any, prefix: str) -> Iterator[tuple[str, Numbers, tuple[str, ..
                 yield prefix + name, np.array([item for _, item in inner]), tuple(key for key, _ in inner)
             else:
                 yield from _walk(part, f"{prefix}{name}.")
+        elif isinstance(part, bytes | bytearray | list | tuple | np.ndarray) and len(part):
+            yield prefix + name, None, ()
 
 
 def _parts(value: Any) -> list[tuple[str, Any]]:
@@ -244,8 +251,6 @@ def _is_number(value: Any) -> bool:
 def _is_numbers(value: Any) -> bool:
     if isinstance(value, np.ndarray):
         return value.dtype.kind in "fiub" and value.size > 0
-    if isinstance(value, bytes):
-        return False
     return isinstance(value, list | tuple) and 0 < len(value) <= _MAX_WIDTH and all(map(_is_number, value))
 
 

@@ -84,10 +84,12 @@ def _shape(node: Mapping[str, Any]) -> tuple[int, ...]:
 def numbers_of(stream: Stream, feature: Any) -> Numbers:
     """A stream's numbers `[T, …]` in its own dtype; EpisodeError "bad_example" where they do not fill its shape."""
     values = values_of(feature)
-    if isinstance(values, tuple):
-        raw = b"".join(map(zlib.decompress, values)) if stream.encoding == "zlib" else b"".join(values)
-        values = np.frombuffer(raw, np.dtype(stream.dtype).newbyteorder("<"))
     width = prod(stream.shape)
+    if isinstance(values, tuple):
+        dtype = np.dtype(stream.dtype).newbyteorder("<")
+        if stream.encoding == "zlib":
+            values = tuple(_inflated(value, stream, size_bytes=max(0, width) * dtype.itemsize) for value in values)
+        values = np.frombuffer(b"".join(values), dtype)
     if width <= 0 or values.size % width:
         raise EpisodeError(
             "bad_example",
@@ -95,3 +97,18 @@ def numbers_of(stream: Stream, feature: Any) -> Numbers:
             f"for its shape {list(stream.shape)} in features.json",
         )
     return values.reshape(-1, *stream.shape).astype(stream.dtype, copy=False)
+
+
+def _inflated(packed: bytes, stream: Stream, *, size_bytes: int) -> bytes:
+    """One step's numbers, unpacked no further than its shape says."""
+    unpacker = zlib.decompressobj()
+    unpacked = unpacker.decompress(packed, size_bytes + 1)
+    if len(unpacked) > size_bytes:
+        raise EpisodeError(
+            "absurd_size",
+            f"{stream.key!r} unpacks to more than the {size_bytes} bytes of its shape {list(stream.shape)} and type "
+            f"{stream.dtype} in features.json, expected as many: export the dataset again",
+        )
+    if not unpacker.eof:
+        raise zlib.error("the packed numbers end too early")
+    return unpacked

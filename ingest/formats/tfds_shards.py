@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from ingest.formats.path_template import filled
 from ingest.formats.tfrecord import Scan
 from ingest.record import Problem, Record
 from schema.errors import SourceError
@@ -65,7 +66,8 @@ def shards_of(info: Mapping[str, Any], *, folder: str, files: Mapping[str, Any])
 def _promised(info: Mapping[str, Any], split: Mapping[str, Any], folder: str) -> Iterator[Shard]:
     lengths = [int(length) for length in split.get("shardLengths", [])]
     for index, length in enumerate(lengths):
-        file = (split.get("filepathTemplate") or _DEFAULT_TEMPLATE).format(
+        file = filled(
+            split.get("filepathTemplate") or _DEFAULT_TEMPLATE,
             DATASET=info["name"],
             SPLIT=split["name"],
             FILEFORMAT="tfrecord",

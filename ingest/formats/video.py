@@ -39,6 +39,15 @@ def declared_frames(video: bytes, *, file: str) -> int:
         return int(stream.frames)
 
 
+def other_streams(content: BinaryIO, *, file: str) -> tuple[str, ...]:
+    """What a video file carries besides its pictures (audio, subtitle, data); nothing where it cannot be opened."""
+    try:
+        with _opened(content, file) as (container, pictures):
+            return tuple(sorted(stream.type for stream in container.streams if stream.index != pictures.index))
+    except EpisodeError:
+        return ()  # told by who takes its pictures
+
+
 def frames_of(video: bytes, *, expected: int, file: str, spare: int = 0) -> Iterator[Pixels]:
     """The expected frames, uint8 RGB `[H, W, 3]`; EpisodeError where there are fewer, or more than `spare` more."""
     found = 0

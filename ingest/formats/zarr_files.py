@@ -4,13 +4,15 @@ Nothing is unpacked before the size that it declares was compared with the size 
 on the list (Zarr knows one that unpickles), and a zip's members are read in place, never extracted.
 """
 
+import bz2
 import json
 import struct
 import zipfile
 import zlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from pathlib import PurePosixPath
 from typing import Any
@@ -32,8 +34,10 @@ _MAX_JSON_BYTES = 16 << 20
 _MAX_MEMBERS = 5_000_000
 _OVERHEAD = 1 << 16
 """What a filter may add to the bytes of a chunk."""
+_PACKERS = {"blosc", "zstd", "lz4", "gzip", "zlib", "bz2"}
 _CODECS = {
-    *("bytes", "transpose", "blosc", "zstd", "lz4", "gzip", "zlib", "bz2", "lzma", "crc32", "crc32c", "adler32"),
+    *_PACKERS,
+    *("bytes", "transpose", "crc32", "crc32c", "adler32"),
     *("delta", "shuffle", "fixedscaleoffset", "quantize", "packbits", "bitround", "astype", "vlen-utf8"),
 }
 
@@ -68,6 +72,12 @@ class ArrayInfo:
             return (
                 "unknown_codec",
                 f"array {self.path!r} is packed by {unknown[0]!r}, which is not installed or not safe",
+            )
+        if len(packers := [name for name in self.codecs if name in _PACKERS]) > 1:
+            return (
+                "unknown_codec",
+                f"array {self.path!r} is packed twice over ({', '.join(packers)}), so that its size cannot be told "
+                "before it is unpacked; expected one of them",
             )
         if len(self.chunks) != len(self.shape) or min((*self.chunks, 1)) < 1 or min((*self.shape, 0)) < 0:
             return "unreadable_zarr", f"array {self.path!r} of shape {self.shape} has chunks {self.chunks}"
@@ -122,12 +132,16 @@ class ZarrFiles(Store):
         """The group's own attributes."""
         return self.json(".zattrs") or dict(self.json("zarr.json").get("attributes") or {})
 
-    def arrays(self, folder: str) -> list[str]:
-        """The arrays in a folder of the group."""
-        found = (PurePosixPath(name) for name in self._names if name.endswith(("/.zarray", "/zarr.json")))
-        paths = {str(path.parent) for path in found}
-        direct = [path for path in paths if str(PurePosixPath(path).parent) == folder]
-        return sorted(path for path in direct if self.json(f"{path}/zarr.json").get("node_type") != "group")
+    @cached_property
+    def _array_paths(self) -> list[str]:
+        """Where an array or a group says what it is; found once, for there may be very many chunks."""
+        ends = ("/.zarray", "/zarr.json")
+        return sorted({name.rpartition("/")[0] for name in self._names if name.endswith(ends)})
+
+    def arrays(self, folder: str | None = None) -> list[str]:
+        """The arrays of the group, or those that stand directly in a folder of it."""
+        paths = [path for path in self._array_paths if folder is None or path.rpartition("/")[0] == folder]
+        return [path for path in paths if self.json(f"{path}/zarr.json").get("node_type") != "group"]
 
     def info(self, path: str) -> ArrayInfo:
         """An array's metadata; EpisodeError "unreadable_zarr" where it makes no sense."""
@@ -258,7 +272,7 @@ class ZarrFiles(Store):
 
 def declared_bytes(data: bytes, codecs: tuple[str, ...], *, limit: int) -> int:
     """What a packed chunk says it unpacks to, or how far it was found to go; its own length where it is not packed."""
-    packed = next((name for name in reversed(codecs) if name in {"blosc", "zstd", "lz4", "gzip", "zlib"}), None)
+    packed = next((name for name in reversed(codecs) if name in _PACKERS), None)
     if packed == "blosc" and len(data) >= 16:
         return int(struct.unpack_from("<I", data, 4)[0])
     if packed == "lz4" and len(data) >= 4:
@@ -268,12 +282,30 @@ def declared_bytes(data: bytes, codecs: tuple[str, ...], *, limit: int) -> int:
             told = zstandard.frame_content_size(data)
             if told >= 0:
                 return told
-            with zstandard.ZstdDecompressor().stream_reader(data) as stream:
+            with zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as stream:
                 return len(stream.read(limit + 1))
-    if packed in {"gzip", "zlib"}:
-        with suppress(zlib.error):
-            return len(zlib.decompressobj(wbits=47).decompress(data, limit + 1))
+    if packed in _UNPACKERS:
+        with suppress(zlib.error, OSError, EOFError):
+            return _unpacked_bytes(data, _UNPACKERS[packed], limit=limit)
     return len(data)
+
+
+def _unpacked_bytes(data: bytes, make: Callable[[], Any], *, limit: int) -> int:
+    """How many bytes come out of all the streams that stand one after the other, as far as a little over `limit`."""
+    size = 0
+    while data and size <= limit:
+        unpacker = make()
+        size += len(unpacker.decompress(data, limit + 1 - size))
+        data = unpacker.unused_data
+    return size
+
+
+_UNPACKERS: dict[str, Callable[[], Any]] = {
+    "gzip": lambda: zlib.decompressobj(wbits=47),
+    "zlib": lambda: zlib.decompressobj(wbits=47),
+    "bz2": bz2.BZ2Decompressor,
+}
+"""Decoders that stop where they are told to."""
 
 
 def _blosc_length(data: bytes) -> int:

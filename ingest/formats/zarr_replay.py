@@ -8,7 +8,7 @@ value to Zarr: of numbers it is noted, of pictures refused.
 # Legend: N frames of the buffer, E episodes, T frames.
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from schema.picture import Pixels
 NAME = "zarr_replay"
 VERSION = 1
 
+_ZARR = ".zarr/"
 _MAX_EPISODES = 5_000_000
 _MAX_WIDTH = 64
 """Numbers per frame; wider arrays (point clouds, depth) are counted as not stored."""
@@ -82,8 +83,17 @@ def discover(location: Location) -> Discovery | None:
         cameras=tuple(
             SourceField(path=_key(info), dtype="uint8", shape=info.shape[1:]) for info in usable if _is_camera(info)
         ),
+        notes=tuple(_without_ends(location, roots)),
         licence=str(told["license"]) if told.get("license") else None,
     )
+
+
+def _without_ends(location: Location, roots: Collection[str]) -> Iterator[str]:
+    """The Zarr folders that are no replay buffers."""
+    folders = {file[: file.index(_ZARR) + len(_ZARR)] for file in location.files if _ZARR in file}
+    lost = sorted(folder for folder in folders if not any(root.startswith(folder) for root in roots))
+    if lost:
+        yield f"{len(lost)} Zarr folders have no meta/episode_ends and are not taken: {lost[0]} …"
 
 
 def _arrays(files: ZarrFiles) -> dict[str, ArrayInfo]:
@@ -179,11 +189,17 @@ def read(location: Location, record: Record) -> RawEpisode:
         rate_hz=_rate(told),
         task=str(told.get("task") or text or "") or None,
         instructions=(Instruction(text=text),) if text else (),
-        not_stored={_key(info): stop - start for info in others},
+        not_stored=dict.fromkeys([*map(_key, others), *_elsewhere(files, arrays)], stop - start),
         notes=tuple(notes),
         success=_flag(told.get("success")),
         is_simulated=_flag(told.get("simulated")),
     )
+
+
+def _elsewhere(files: ZarrFiles, arrays: dict[str, ArrayInfo]) -> list[str]:
+    """Arrays that stand neither in `data/` itself nor are understood of `meta/`."""
+    known = {*arrays, "meta/episode_ends", *(f"meta/{name}" for name in _TEXTS)}
+    return [path for path in files.arrays() if path not in known]
 
 
 def _key(info: ArrayInfo) -> str:

@@ -39,6 +39,9 @@ def droid_numbers(number: int = 0, *, steps: int = T) -> dict[str, np.ndarray]:
         **{f"observation/camera_type/{serial}": np.full(steps, serial != "111") for serial in SERIALS.values()},
         "observation/controller_info/movement_enabled": np.ones(steps, bool),
         "observation/timestamp/control/step_start": start_ms,
+        "observation/timestamp/cameras/111_estimated_capture": start_ms - 20,
+        "observation/timestamp/cameras/111_frame_received": start_ms + 5,
+        "observation/timestamp/cameras/222_frame_received": start_ms + 7,
     }
 
 

@@ -146,6 +146,16 @@ def test_attributes_tell_rate_simulation_success_and_robot(tmp_path):
     assert discover(tmp_path)[1].robot == "bimanual_trossen"
 
 
+@pytest.mark.parametrize("rate", [0, -5, np.nan, 1e9, "fast"])
+def test_a_rate_that_cannot_be_gives_way_to_alohas_with_a_note(tmp_path, rate):
+    write_aloha(tmp_path / "episode_0.hdf5", attrs={"fps": rate, "task": "t"})
+
+    raw = read(tmp_path)
+
+    assert raw.rate_hz == 50
+    assert "which cannot be: 50 Hz is taken" in raw.notes[0]
+
+
 def test_silence_about_simulation_and_success_stays_silence(tmp_path):
     write_aloha(tmp_path / "episode_0.hdf5")
     raw = read(tmp_path)

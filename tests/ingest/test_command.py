@@ -13,6 +13,7 @@ import robomix
 from schema.embodiment import load_embodiment
 from schema.lake import Lake
 from tests.ingest.driving import aloha_source, closes, ended, run, start
+from tests.ingest.ros_writers import ur5e_log, write_mcap
 from tests.ingest.writers import lerobot_columns, rlds_episode, write_lerobot, write_rlds
 
 pytest_plugins = ["tests.ingest.ray_cluster"]
@@ -162,6 +163,27 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(command, tmp_path)
     assert "embodiment bimanual_trossen" in out
     assert "camera cam_high" in out
     assert not (tmp_path / "lake").exists()
+
+
+def test_a_dry_run_tells_how_streams_with_clocks_of_their_own_become_frames(command, tmp_path):
+    write_mcap(tmp_path / "logs/a.mcap", ur5e_log(), metadata={"robot": "ur5e"})
+
+    code, out, _ = command("ingest", tmp_path / "logs", "--dry-run")
+
+    assert code == 0
+    assert "rule: frames follow the first action; where samples around a frame are more than 0.5 s apart" in out
+    assert "rule: state.joint_position: linear between the samples around the frame" in out
+    assert "rule: state.gripper: the newest sample that is not younger than the frame" in out
+    assert "rule: camera base: the newest picture that is not younger" in out
+
+
+@pytest.mark.parametrize(("told", "said"), [(None, "not known, neither the log nor the table says"), ("mit", "mit")])
+def test_a_dry_run_tells_the_licence_or_that_it_is_not_known(command, tmp_path, told, said):
+    write_lerobot(tmp_path / "logs", num_episodes=1, info={"license": told})
+
+    _, out, _ = command("ingest", tmp_path / "logs", "--dry-run")
+
+    assert f"licence: {said}\n" in out
 
 
 @pytest.mark.usefixtures("cluster")

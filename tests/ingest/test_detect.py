@@ -1,5 +1,7 @@
 """Which format a location is of, and which robot."""
 
+import os
+import pickle
 import sys
 from pathlib import Path
 
@@ -55,6 +57,15 @@ def test_an_empty_folder_is_a_source_error(tmp_path):
         detect(Location.of(str(tmp_path)), None)
 
 
+def test_a_folder_that_may_not_be_read_is_not_left_out_in_silence(tmp_path, monkeypatch):
+    write_aloha(tmp_path / "logs/a/episode_0.hdf5")
+    write_aloha(tmp_path / "logs/b/episode_1.hdf5")
+    monkeypatch.setattr(os, "access", lambda path, _: not str(path).endswith("/b"))
+
+    with pytest.raises(SourceError, match=r"1 folders may not be read.*/logs/b"):
+        Location.of(str(tmp_path / "logs"))
+
+
 def test_files_of_no_format_are_counted_by_kind(tmp_path):
     for name in ("a.csv", "b.csv", "README"):
         (tmp_path / name).write_text("x")
@@ -69,6 +80,35 @@ def test_a_named_format_that_does_not_fit_says_so(tmp_path):
     write_lerobot(tmp_path)
     with pytest.raises(SourceError, match="not 'aloha'"):
         detect(Location.of(str(tmp_path)), "aloha")
+
+
+def test_logs_of_another_kind_beside_those_that_are_taken_are_told(tmp_path):
+    write_aloha(tmp_path / "episode_0.hdf5")
+    for name in ("b.bag", "deep/a.bag", "c.mcap", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+
+    told = [note.split(":")[0] for note in detect(Location.of(str(tmp_path)), "aloha")[1].notes]
+
+    assert told == [f"{count} files are no aloha logs and are not taken" for count in ("2 .bag", "1 .mcap")]
+
+
+def test_a_link_to_a_folder_is_told_and_not_followed(tmp_path):
+    write_aloha(tmp_path / "logs/episode_0.hdf5")
+    write_aloha(tmp_path / "elsewhere/episode_1.hdf5")
+    (tmp_path / "logs/more").symlink_to(tmp_path / "elsewhere")
+    location = pickle.loads(pickle.dumps(Location.of(str(tmp_path / "logs"))))
+
+    _, discovery = detect(location, None)
+
+    assert len(discovery.records) == 1
+    assert discovery.notes == (
+        f"'more' is a link to a folder, which is not followed: ingest {tmp_path / 'elsewhere'} by itself, "
+        "or copy it there",
+    )
+    (tmp_path / "logs/episode_0.hdf5").unlink()
+    with pytest.raises(SourceError, match=r"found 0 files \(none; 'more' is a link to the folder .*, not followed\)"):
+        detect(Location.of(str(tmp_path / "logs")), None)
 
 
 def test_an_unknown_format_lists_the_choices():

@@ -11,7 +11,7 @@ from schema.errors import EpisodeError
 from schema.picture import decode_jpeg
 from tests.ingest.raw_writers import DROID_ACTIONS, UUID, droid_numbers, write_droid
 from tests.ingest.taking import discovered, read, take
-from tests.ingest.writers import T
+from tests.ingest.writers import T, picture, write_video
 
 
 def reason_of(folder, index=0):
@@ -70,6 +70,23 @@ def test_every_other_number_is_kept_by_its_path(tmp_path):
     assert "observation/timestamp/control/step_start" in episode.extras
     assert episode.timestamp_T[0] == 0
     np.testing.assert_allclose(np.diff(episode.timestamp_T), 1 / 15, atol=1e-3)
+
+
+def test_each_picture_has_the_time_at_which_its_camera_took_or_gave_it(tmp_path):
+    write_droid(tmp_path)
+
+    episode = take(tmp_path)
+
+    late_s = {name: times_T - episode.timestamp_T for name, times_T in episode.camera_timestamps.items()}
+    np.testing.assert_allclose(late_s["left_wrist"], -0.02, atol=1e-6)
+    np.testing.assert_allclose(late_s["base"], 0.007, atol=1e-6)
+    np.testing.assert_array_equal(late_s["exterior_1"], 0)
+
+
+def test_sound_in_a_recording_is_named_and_not_stored(tmp_path):
+    folder = write_droid(tmp_path)
+    write_video(folder / "recordings/MP4/111.mp4", [picture(step) for step in range(T)], fps=15, has_sound=True)
+    assert read(tmp_path).not_stored == {"wrist_left: audio": T}
 
 
 def test_cameras_are_found_by_the_serial_numbers_of_the_metadata(tmp_path):

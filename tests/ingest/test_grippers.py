@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ingest.grippers import binarize_gripper, closing, hold_gripper, previous_step, signed_to_unit, times
+from ingest.transforms import TRANSFORMS
 
 COMMANDS = st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=12)
 OPENINGS = arrays(np.float32, (9, 1), elements=st.floats(0, 1, width=32))
@@ -77,6 +78,27 @@ def test_a_signed_gripper_becomes_a_fraction_and_back(fraction):
 
 def test_a_width_becomes_a_fraction_closed_and_is_held_to_it():
     np.testing.assert_allclose(closing(0.08)(column([0, 0.04, 0.08, 0.09])), column([1, 0.5, 0, 0]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "meant"),
+    [
+        ("percent", 25, 0.25),
+        ("width_80mm", 0.02, 0.75),
+        ("width_85mm", 0.017, 0.8),
+        ("finger_40mm", 0.01, 0.75),
+        ("finger_40mm", 0.044, -0.1),
+        ("tenth", 0.5, 0.05),
+        ("osc_position", -1, -0.05),
+        ("osc_rotation", 0.5, 0.25),
+        ("droid_joint_velocity", 1, 0.2 * 15),
+        ("droid_linear_velocity", 1, 0.075 * 15),
+        ("droid_angular_velocity", -1, -0.15 * 15),
+        ("droid_gripper_velocity", 1, 0.25 * 15),
+    ],
+)
+def test_a_number_on_a_recorders_scale_means_so_much(name, told, meant):
+    np.testing.assert_allclose(TRANSFORMS[name][0](column([told]))[0, 0], meant, rtol=1e-6)
 
 
 def test_the_frame_before_is_taken_and_the_first_has_none():

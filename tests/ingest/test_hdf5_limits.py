@@ -141,6 +141,22 @@ def test_a_chunk_that_unpacks_to_more_than_it_says_is_refused(tmp_path, monkeypa
     assert "unpacks to more" in refusal(tmp_path, "absurd_size")
 
 
+@pytest.mark.parametrize("order", ["deflate deflate", "deflate shuffle", "lzf deflate"])
+def test_a_chunk_whose_size_cannot_be_told_beforehand_is_refused(tmp_path, order):
+    path = write_robomimic(tmp_path / "a.hdf5")
+    codes = {"deflate": h5py.h5z.FILTER_DEFLATE, "shuffle": h5py.h5z.FILTER_SHUFFLE, "lzf": h5py.h5z.FILTER_LZF}
+    with h5py.File(path, "a") as file:
+        made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        made.set_chunk((T,))
+        for word in order.split():
+            made.set_filter(codes[word], h5py.h5z.FLAG_OPTIONAL, (1,) if word == "deflate" else ())
+        space = h5py.h5s.create_simple((T,))
+        h5py.h5d.create(file["data/demo_0/obs"].id, b"x", h5py.h5t.NATIVE_DOUBLE, space, made).write(
+            h5py.h5s.ALL, h5py.h5s.ALL, np.zeros(T)
+        )
+    assert "one after the other" in refusal(tmp_path, "unknown_codec")
+
+
 def test_a_stream_of_a_single_value_is_refused(tmp_path):
     path = write_droid(tmp_path) / "trajectory.h5"
     with h5py.File(path, "a") as file:
@@ -161,6 +177,12 @@ def test_a_jpeg_that_claims_to_be_huge_is_not_decoded():
     with pytest.raises(EpisodeError, match="60000 × 60000") as caught:
         decode_jpeg(claiming(encode_jpeg(picture()), 60_000, 60_000))
     assert caught.value.reason == "absurd_size"
+
+
+def test_a_picture_in_a_language_that_runs_programs_is_no_picture():
+    with pytest.raises(EpisodeError, match="expected a JPEG, PNG, WebP or BMP") as caught:
+        jpeg_or_pixels(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n(x) print\n%%EOF\n")
+    assert caught.value.reason == "bad_picture"
 
 
 def test_a_png_that_is_huge_is_not_decoded():

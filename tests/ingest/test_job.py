@@ -21,7 +21,7 @@ from schema.lake import Lake
 from tests.ingest.driving import REPO, aloha_source, assert_sound, contents, loose_files
 from tests.ingest.faults import reading, replacing
 from tests.ingest.inline_ray import inline_ray
-from tests.ingest.writers import write_lerobot
+from tests.ingest.writers import write_aloha, write_lerobot
 
 pytest_plugins = ["tests.ingest.ray_cluster"]
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -282,6 +282,22 @@ def test_a_retry_reads_the_records_of_its_reason_only_and_its_account_closes(tmp
     assert set(Lake.open(uri).quarantine().collect()["reason"]) == {"unreadable_hdf5"}
 
 
+def test_a_retry_takes_a_record_whose_file_was_mended_since(tmp_path, uri):
+    source = broken_copy(aloha_source(tmp_path / "logs", 3))
+    take(source, uri)
+    broken = Lake.open(uri).quarantine().collect().row(0, named=True)
+    write_aloha(Path(broken["raw_uri"].removeprefix("file://")), number=77, steps=2)
+
+    retried = take(source, uri, retry="unreadable_hdf5")
+
+    assert outcomes(retried) == {"committed": 1}
+    assert Lake.open(uri).quarantine().collect().height == 0
+    with pytest.raises(
+        ConfigError, match=r"no record of this source is in quarantine for 'unreadable_hdf5'.*it holds nothing"
+    ):
+        take(source, uri, retry="unreadable_hdf5")
+
+
 def test_a_retry_that_fails_again_is_quarantined_again_and_may_be_tried_again(tmp_path, uri):
     source = broken_copy(aloha_source(tmp_path / "logs", 3))
     take(source, uri)
@@ -452,6 +468,18 @@ def test_a_cluster_that_is_not_there_is_one_clear_message(monkeypatch):
     with pytest.raises(
         ConfigError, match=r"cannot join the Ray cluster of RAY_ADDRESS='127\.0\.0\.1:1': Failed to connect"
     ):
+        jobs.start_ray()
+
+
+def test_a_cluster_of_this_machines_own_that_does_not_come_up_is_one_clear_message(monkeypatch):
+    def slow(**_):
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(tasks.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(tasks.ray, "init", slow)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+    with pytest.raises(RobomixError, match=r"Ray did not start on this machine: The current node timed out"):
         jobs.start_ray()
 
 

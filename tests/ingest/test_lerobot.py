@@ -4,13 +4,15 @@ import json
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from ingest.formats import columns as parquet_columns
 from ingest.formats import lerobot
 from ingest.location import Location
 from schema.errors import EpisodeError, SourceError
 from schema.picture import encode_jpeg
-from tests.ingest.writers import INSTRUCTION, T, lerobot_info, picture, png, write_lerobot
+from tests.ingest.writers import INSTRUCTION, T, lerobot_info, picture, png, write_lerobot, write_video
 
 
 def discover(folder):
@@ -163,12 +165,42 @@ def test_a_cut_parquet_file_is_the_episodes_error(tmp_path):
     assert caught.value.reason == "unreadable_parquet"
 
 
+def test_a_small_file_of_very_many_equal_numbers_is_refused_before_they_are_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_columns, "MAX_COLUMN_BYTES", 1 << 20)
+    write_lerobot(tmp_path)
+    path = tmp_path / "data/chunk-000/episode_000000.parquet"
+    pq.write_table(pa.table({"action": pa.array(np.zeros(500_000))}), path)
+    assert path.stat().st_size < 10_000
+
+    with pytest.raises(EpisodeError, match="row groups of 4000000 bytes") as caught:
+        read(tmp_path)
+    assert caught.value.reason == "too_large"
+
+
 def test_rows_of_different_length_are_a_bad_column(tmp_path):
     ragged = pa.array([[1.0], *[[1.0, 2.0]] * (T - 1)], pa.list_(pa.float32()))
     write_lerobot(tmp_path, columns={"action": ragged})
 
     with pytest.raises(EpisodeError, match=r"'action' has 11 numbers in 6 rows"):
         read(tmp_path)
+
+
+def test_sound_in_a_video_is_named_as_not_stored(tmp_path):
+    write_lerobot(tmp_path)
+    key = "observation.images.base"
+    write_video(tmp_path / f"videos/chunk-000/{key}/episode_000000.mp4", [picture()] * T, has_sound=True)
+
+    assert read(tmp_path).not_stored == {f"{key}: audio": T}
+
+
+def test_sound_files_are_named_as_not_stored(tmp_path):
+    features = lerobot_info(2)["features"] | {"observation.audio.mic": {"dtype": "audio", "shape": [1]}}
+    write_lerobot(tmp_path, info={"features": features})
+
+    _, discovery = discover(tmp_path)
+
+    assert read(tmp_path).not_stored == {"observation.audio.mic": T}
+    assert "observation.audio.mic" not in {item.path for item in discovery.fields}
 
 
 def test_a_depth_video_is_named_as_not_stored(tmp_path):
@@ -301,6 +333,9 @@ def test_another_version_says_what_is_supported(tmp_path):
     ("change", "message"),
     [
         ({"fps": None}, "fps = None"),
+        ({"fps": 0}, "fps = 0"),
+        ({"fps": -10}, "fps = -10"),
+        ({"features": {"action": 7}}, "features.action = 7"),
         ({"features": []}, r"features = \[\]"),
         ({"data_path": "data/{nothing}.parquet"}, "does not format"),
     ],
@@ -311,6 +346,14 @@ def test_an_info_file_that_makes_no_sense_says_where(tmp_path, change, message):
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
 
     with pytest.raises(SourceError, match=message):
+        discover(tmp_path)
+
+
+def test_an_info_file_that_is_no_table_says_so(tmp_path):
+    write_lerobot(tmp_path)
+    (tmp_path / "meta/info.json").write_text("[1]")
+
+    with pytest.raises(SourceError, match="found a list, expected what LeRobot writes"):
         discover(tmp_path)
 
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ingest.formats import lerobot, lerobot_cut, video
+from ingest.formats import columns as parquet_columns
+from ingest.formats import lerobot, video
 from ingest.location import Location
 from schema.errors import EpisodeError, SourceError
 from schema.picture import encode_jpeg
@@ -132,7 +133,9 @@ def test_only_the_row_groups_of_the_episode_are_read(tmp_path, monkeypatch):
     asked = []
     real = pq.ParquetFile.read_row_groups
     monkeypatch.setattr(
-        pq.ParquetFile, "read_row_groups", lambda self, groups: asked.append(groups) or real(self, groups)
+        pq.ParquetFile,
+        "read_row_groups",
+        lambda self, groups, columns: asked.append(groups) or real(self, groups, columns=columns),
     )
 
     read(tmp_path, 1)
@@ -264,9 +267,17 @@ def test_a_cut_video_is_the_episodes_error(tmp_path):
     assert caught.value.reason == "bad_video"
 
 
+def test_sound_in_a_shared_video_is_named_and_not_stored(tmp_path):
+    write_lerobot_v3(tmp_path)
+    frames = [picture(step) for step in range(sum(LENGTHS))]
+    write_video(tmp_path / f"videos/{KEYS[0]}/chunk-000/file-000.mp4", frames, has_sound=True)
+
+    assert read(tmp_path, 1).not_stored == {f"{KEYS[0]}: audio": LENGTHS[1]}
+
+
 def test_row_groups_that_say_they_are_huge_are_refused(tmp_path, monkeypatch):
     write_lerobot_v3(tmp_path)
-    monkeypatch.setattr(lerobot_cut, "MAX_GROUP_BYTES", 100)
+    monkeypatch.setattr(parquet_columns, "MAX_COLUMN_BYTES", 100)
 
     with pytest.raises(EpisodeError, match="expected 100 at most") as caught:
         read(tmp_path)
@@ -290,9 +301,12 @@ def test_a_path_that_leads_out_of_the_dataset_finds_nothing(tmp_path):
     assert {record.problem.reason for record in discovery.records} == {"missing_data"}
 
 
-def test_a_link_out_of_the_dataset_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    "name", ["data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.parquet", "meta/tasks.parquet"]
+)
+def test_a_link_out_of_the_dataset_is_refused(tmp_path, name):
     write_lerobot_v3(tmp_path / "a")
-    file = tmp_path / "a/data/chunk-000/file-000.parquet"
+    file = tmp_path / "a" / name
     file.rename(tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
 

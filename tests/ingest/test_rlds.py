@@ -171,7 +171,7 @@ def test_png_pictures_are_decoded_to_rgb(tmp_path):
 def test_bytes_that_are_no_picture_are_a_bad_picture(tmp_path):
     write_rlds(tmp_path, [rlds_episode(steps__observation__image_0=[b"none"] * T)])
 
-    with pytest.raises(EpisodeError, match="expected a JPEG or PNG"):
+    with pytest.raises(EpisodeError, match="expected a JPEG, PNG"):
         list(read(tmp_path).pictures["observation/image_0"])
 
 
@@ -199,6 +199,31 @@ def test_compressed_tensors_are_inflated(tmp_path):
     write_rlds(tmp_path, [rlds_episode(steps__pose=packed)], features=rlds_features({"pose": tensor}))
 
     np.testing.assert_array_equal(read(tmp_path).fields["pose"], values)
+
+
+def test_words_and_facts_that_nobody_takes_are_named(tmp_path):
+    extra = {"status": {"text": {}}}
+    write_rlds(tmp_path, [rlds_episode(steps__status=[b"ok"] * T)], features=rlds_features(extra))
+
+    raw = read(tmp_path)
+
+    assert raw.not_stored["status"] == T
+    assert "language_instruction" not in raw.not_stored
+    assert "file_path: /logs/0" in raw.notes
+
+
+@pytest.mark.parametrize(
+    ("packed", "reason"),
+    [(zlib.compress(bytes(10_000_000)), "absurd_size"), (zlib.compress(bytes(8))[:-1], "bad_example")],
+    ids=["too much", "too little"],
+)
+def test_a_compressed_tensor_of_another_size_than_its_shapes_is_refused(tmp_path, packed, reason):
+    tensor = {"tensor": {"shape": {"dimensions": ["2"]}, "dtype": "float32", "encoding": "zlib"}}
+    write_rlds(tmp_path, [rlds_episode(steps__pose=[packed] * T)], features=rlds_features({"pose": tensor}))
+
+    with pytest.raises(EpisodeError) as caught:
+        read(tmp_path)
+    assert caught.value.reason == reason
 
 
 def test_the_same_record_has_the_same_digest_wherever_it_lies(tmp_path):
@@ -320,6 +345,14 @@ def test_a_broken_features_file_is_a_source_error(tmp_path, content):
     (write_rlds(tmp_path).parent / "features.json").write_text(content)
 
     with pytest.raises(SourceError, match=r"JSON|features\.json"):
+        discover(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[1]", "{}", '{"name": 3}', '{"name": "a", "splits": 5}'])
+def test_a_dataset_info_without_a_name_is_a_source_error(tmp_path, text):
+    (write_rlds(tmp_path).parent / "dataset_info.json").write_text(text)
+
+    with pytest.raises(SourceError, match=r"dataset_info\.json names no dataset"):
         discover(tmp_path)
 
 

@@ -198,6 +198,21 @@ def test_depth_is_counted_and_not_stored(tmp_path):
     assert set(raw.pictures) == {"/camera/base"}
 
 
+@each_format
+def test_what_a_message_carries_beside_its_small_numbers_is_named_and_counted(tmp_path, name):
+    angles = dict.fromkeys(
+        ("angle_min", "angle_max", "angle_increment", "time_increment", "scan_time", "range_min", "range_max"), 0.5
+    )
+    ranges = {"ranges": np.ones(360, np.float32), "intensities": np.ones(0, np.float32)}
+    scan = Sent(topic="/scan", kind="sensor_msgs/msg/LaserScan", time_s=0.0, fields={**angles, **ranges})
+    WRITERS[name](tmp_path, [scan, *ur5e_log()])
+
+    raw = read(tmp_path)
+
+    assert raw.not_stored == {"/scan.ranges": 1}
+    assert raw.fields["/scan.angle_min"].tolist() == [[0.5]]
+
+
 def test_a_picture_whose_sizes_disagree_is_the_episodes_error(tmp_path):
     broken = image(0.0, picture(), encoding="rgb8")
     broken = replace(broken, fields={**broken.fields, "height": 60_000})
@@ -374,6 +389,7 @@ def metadata_of(tmp_path: Path, change: dict[str, str]) -> EpisodeError:
         ({"- bag.db3": "- /etc/passwd"}, "outside_source"),
         ({"- bag.db3": "- gone.db3"}, "missing_data"),
         ({"compression_mode: ''": "compression_mode: FILE"}, "packed_bag"),
+        ({"compression_mode: ''": "compression_mode: [[x], [x]]"}, "unreadable_bag"),
         ({"rosbag2_bagfile_information": "something_else"}, "unreadable_bag"),
         ({"rosbag2_bagfile_information:": "a: !!python/object/apply:os.system [echo]\nb:"}, "unreadable_bag"),
     ],

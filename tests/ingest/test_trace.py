@@ -13,6 +13,7 @@ from ingest.trace import trace
 from schema.errors import ConfigError
 from schema.lake import Lake
 from tests.ingest.driving import aloha_source
+from tests.ingest.ros_writers import ur5e, ur5e_log, write_mcap
 from tests.ingest.writers import picture, rlds_episode, write_lerobot, write_rlds
 
 pytestmark = pytest.mark.usefixtures("alone")
@@ -64,8 +65,24 @@ def test_the_frame_of_a_video_is_found_again(tmp_path):
 
     found = trace(lake, f"{episodes(lake)[1]}-000003")
 
+    said = "\n".join(found.lines())
+    assert "raw log      at episode 1, episode_index 1, length 6" in said
+    assert "/logs/videos/chunk-000/observation.images.base/episode_000001.mp4" in said
     expected = picture(1 + 3)
     assert np.abs(found.raw["base"].astype(int) - expected).mean() < 8
+
+
+def test_the_times_of_what_a_frame_is_made_of_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "find_embodiment", lambda *_: ur5e())
+    write_mcap(tmp_path / "logs/a.mcap", ur5e_log())
+    lake = ingested(tmp_path / "logs", tmp_path)
+
+    found = trace(lake, f"{episodes(lake)[0]}-000001")
+
+    assert found.times == (
+        "0.0500 s, made of what was taken at: base 0.0390 s, action.gripper 0.0010 s, "
+        "state.gripper -0.0580 s, state.joint_position 0.0370 s"
+    )
 
 
 def test_the_logs_frame_stands_beside_the_stored_one(lake, tmp_path):

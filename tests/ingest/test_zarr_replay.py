@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from numcodecs import Blosc, GZip, Pickle, Zstd
+from numcodecs import BZ2, LZMA, Blosc, GZip, Pickle, Zstd
 
 from ingest.detect import detect
 from ingest.formats import zarr_files, zarr_replay
@@ -103,6 +103,25 @@ def test_each_episode_has_its_own_rows_and_pictures(tmp_path, zarr_format, layou
     assert found[0].not_stored == {"depth": 5}
     assert {field.path for field in discovery.fields} == {"action", "robot0_eef_pos"}
     assert [(camera.path, camera.shape) for camera in discovery.cameras] == [("camera0_rgb", (32, 48, 3))]
+
+
+def test_arrays_that_stand_elsewhere_are_named(tmp_path):
+    folder = write_zarr(tmp_path / "a.zarr")
+    group = zarr.open_group(str(folder), mode="a", zarr_format=2)
+    group.create_array("data/tactile/left", data=np.zeros((14, 2)))
+    group.create_array("meta/weights", data=np.zeros(3))
+
+    assert read(folder).not_stored == {"depth": 5, "data/tactile/left": 5, "meta/weights": 5}
+
+
+def test_a_folder_of_arrays_without_ends_of_episodes_is_noted(tmp_path):
+    write_zarr(tmp_path / "a.zarr")
+    shutil.rmtree(write_zarr(tmp_path / "deep/b.zarr") / "meta/episode_ends")
+
+    _, discovery = detect(Location.of(str(tmp_path)), None)
+
+    assert len(discovery.records) == len(LENGTHS)
+    assert discovery.notes == ("1 Zarr folders have no meta/episode_ends and are not taken: deep/b.zarr/ …",)
 
 
 def test_attributes_and_texts_per_episode_are_taken(tmp_path):
@@ -261,7 +280,7 @@ def test_an_episode_of_an_absurd_length_is_refused(tmp_path):
     assert caught.value.reason == "too_large"
 
 
-@pytest.mark.parametrize("codec", [Blosc(), Zstd(), GZip()], ids=["blosc", "zstd", "gzip"])
+@pytest.mark.parametrize("codec", [Blosc(), Zstd(), GZip(), BZ2()], ids=["blosc", "zstd", "gzip", "bz2"])
 def test_a_chunk_that_unpacks_to_more_than_its_array_holds_is_refused(tmp_path, codec):
     folder = write_zarr(tmp_path / "a.zarr", compressor=codec)
     (folder / "data/action/0.0").write_bytes(codec.encode(np.zeros(50_000_000, np.uint8)))
@@ -269,6 +288,32 @@ def test_a_chunk_that_unpacks_to_more_than_its_array_holds_is_refused(tmp_path, 
     with pytest.raises(EpisodeError, match="expected the 112 of its array") as caught:
         read(folder)
     assert caught.value.reason == "too_large"
+
+
+@pytest.mark.parametrize("codec", [GZip(), BZ2()], ids=["gzip", "bz2"])
+def test_a_second_stream_behind_the_first_is_counted_too(tmp_path, codec):
+    folder = write_zarr(tmp_path / "a.zarr", compressor=codec)
+    chunk = folder / "data/action/0.0"
+    chunk.write_bytes(chunk.read_bytes() + codec.encode(np.zeros(50_000_000, np.uint8)))
+
+    with pytest.raises(EpisodeError, match="expected the 112 of its array"):
+        read(folder)
+
+
+@pytest.mark.parametrize(
+    ("filters", "compressor", "said"),
+    [
+        ([GZip().get_config()], GZip().get_config(), "packed twice over"),
+        (None, LZMA().get_config(), "packed by 'lzma', which is not installed or not safe"),
+    ],
+)
+def test_a_packing_whose_size_cannot_be_told_beforehand_is_refused(tmp_path, filters, compressor, said):
+    folder = write_zarr(tmp_path / "a.zarr")
+    edit(folder, "data/action/.zarray", filters=filters, compressor=compressor)
+
+    with pytest.raises(EpisodeError, match=said) as caught:
+        read(folder)
+    assert caught.value.reason == "unknown_codec"
 
 
 @pytest.mark.parametrize("name", ["../outside/0.0", "/etc/passwd"])

@@ -139,17 +139,23 @@ def write_rlds(
     return shard
 
 
-def write_video(path: Path, pictures: Sequence[np.ndarray], *, fps: int = 10) -> None:
-    """An H.264 file of the pictures; size must be even."""
+def write_video(path: Path, pictures: Sequence[np.ndarray], *, fps: int = 10, has_sound: bool = False) -> None:
+    """An H.264 file of the pictures, with a second of silence if wanted; size must be even."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps)
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "yuv420p"
         stream.time_base = Fraction(1, fps)
+        sound = container.add_stream("aac", rate=16_000, layout="mono") if has_sound else None
         for pixels in pictures:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
+        if sound is not None:
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 16_000), np.float32), format="fltp", layout="mono")
+            silence.sample_rate = 16_000
+            container.mux(sound.encode(silence))
+            container.mux(sound.encode(None))
 
 
 def lerobot_info(num_episodes: int, **changes: Any) -> dict[str, Any]:
