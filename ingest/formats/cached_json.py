@@ -4,10 +4,9 @@ import json
 from functools import lru_cache
 from typing import Any
 
-import fsspec
-
 from ingest.location import FileStamp, Location
 from schema.errors import SourceError
+from schema.store import open_store
 
 
 def read_json(location: Location, file: str) -> Any:
@@ -44,6 +43,6 @@ def _json_lines(uri: str, version: FileStamp) -> list[Any]:  # noqa: ARG001 - pa
 
 
 def _text(uri: str) -> str:
-    fs, path = fsspec.core.url_to_fs(uri)
+    fs, path = open_store(uri)
     content: bytes = fs.cat_file(path)
     return content.decode("utf-8")
