@@ -6,6 +6,7 @@ Exit codes: 0 all is well; 1 something must be mended first (one message says wh
 
 import json
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from schema.credentials import masked
 from schema.errors import RobomixError
 
 EXIT_PROBLEM, EXIT_QUARANTINE = 1, 3
@@ -32,8 +34,16 @@ app.add_typer(lake_app, name="lake")
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(fleet_app, name="fleet")
 
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class _Masking(Console):
+    """A console that repeats no credential, whatever an exception or a file says."""
+
+    def print(self, *objects: Any, **style: Any) -> None:
+        super().print(*(masked(item) if isinstance(item, str) else item for item in objects), **style)
+
+
+out = _Masking(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+err = _Masking(stderr=True, highlight=False, soft_wrap=True)
 
 LakeOption = Annotated[str, typer.Option("--lake", help="Folder or URI of the lake, such as s3://bucket/lake.")]
 MovedLakeOption = Annotated[
@@ -90,7 +100,7 @@ def ingest_(
     if json_:
         flat = {name: value for name, value in asdict(report).items() if name != "outcomes"}
         flat |= {str(outcome): count for outcome, count in report.outcomes.items()}
-        print(json.dumps(flat))  # noqa: T201
+        _json_line(flat)
     if report.outcomes["quarantined"]:
         raise typer.Exit(EXIT_QUARANTINE)
 
@@ -105,7 +115,7 @@ def lake_info(
 
     found = info(Lake.open(lake))
     if json_:
-        print(json.dumps(asdict(found)))  # noqa: T201
+        _json_line(asdict(found))
         return
     out.print(f"lake {found.lake}, version {found.version}", markup=False)
     _table(found.components, totals=("episodes", "frames", "hours"))
@@ -125,7 +135,7 @@ def lake_verify(
     with _progress("verify", "shards") as progress:
         found = verify(Lake.open(lake), progress)
     if json_:
-        print(json.dumps(asdict(found)))  # noqa: T201
+        _json_line(asdict(found))
     else:
         for problem in found.problems:
             out.print(f"✗ {problem}", markup=False)
@@ -221,7 +231,7 @@ def recipe_plan(
     opened = Lake.open(lake)
     found = plan(open_recipe(recipe, opened), opened, steps=steps, batch=batch)
     if json_:
-        print(json.dumps(asdict(found)))  # noqa: T201
+        _json_line(asdict(found))
         return
     _table(found.rows(), totals=("episodes", "frames", "hours", "share", "quota"))
     out.print(f"held out: {found.held_out_episodes} episodes; epochs are over {found.samples or 0:,} samples")
@@ -249,7 +259,7 @@ def recipe_lock(
         lock.save(out_)
     if json_:
         summary = {"digest": lock.digest, "lock": out_ or folder, "components": len(lock.components)}
-        print(json.dumps(summary))  # noqa: T201
+        _json_line(summary)
         return
     frames = sum(component.frames for component in lock.components)
     out.print(f"lock {lock.digest}: {len(lock.components)} components, {frames:,} frames", markup=False)
@@ -284,7 +294,7 @@ def train_(
             progress=progress,
         )
     if json_:
-        print(json.dumps(asdict(result)))  # noqa: T201
+        _json_line(asdict(result))
         return
     out.print(f"{result.step:,} steps, {result.position:,} samples, loss {result.loss:.4g}", markup=False)
     out.print(result.checkpoint, markup=False)
@@ -306,7 +316,7 @@ def validate_(
     with _progress("validate", "chunks") as progress:
         found = validate(Policy.load(checkpoint), Lock.load(lock), lake=Lake(lake) if lake else None, progress=progress)
     if json_:
-        print(json.dumps(asdict(found)))  # noqa: T201
+        _json_line(asdict(found))
         return
     out.print(f"{found.held_out_episodes} episodes held out; errors are RMSE of sampled chunks", markup=False)
     _table(asdict(row) for row in found.losses)
@@ -384,6 +394,10 @@ def demo_(
     out.print(f"{'a page to look at':<20}./run dash {shown.places['lake']}", markup=False)
 
 
+def _json_line(value: dict[str, Any]) -> None:
+    print(masked(json.dumps(value)))  # noqa: T201
+
+
 def _rule(title: str) -> None:
     out.print(f"\n── {title} ──", markup=False)
 
@@ -426,13 +440,19 @@ def _progress(title: str, unit: str) -> Iterator[Any]:
 
 
 def main() -> None:
-    """Run the command line; a fault of the user's data or words is one message and an exit code, never a traceback."""
+    """Run the command line; a fault of the user's data or words is one message and an exit code, never a traceback.
+
+    A fault of robomix's own is told by its whole traceback, without any credential.
+    """
     try:
         app()
     except RobomixError as error:
         err.print(f"error: {error}", style="red", markup=False)
         for note in getattr(error, "__notes__", ()):
             err.print(f"  {note}", markup=False)
+        sys.exit(EXIT_PROBLEM)
+    except Exception:  # noqa: BLE001 - told in full: it is a fault of robomix
+        err.print(traceback.format_exc().rstrip(), markup=False)
         sys.exit(EXIT_PROBLEM)
     except SystemExit as stop:
         if stop.code == EXIT_STOPPED:

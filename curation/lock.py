@@ -15,7 +15,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,6 +28,7 @@ from schema.embodiment import Dimension, Embodiment
 from schema.errors import ConfigError
 from schema.lake import Lake
 from schema.layout import LayoutName, Slots, slots
+from schema.store import open_store
 from schema.tables import FORMAT_VERSION
 
 _SHARED = pa.dictionary(pa.int32(), pa.string())
@@ -138,7 +138,7 @@ class Lock:
         Raises:
             ConfigError: something else is there already.
         """
-        fs, root = fsspec.core.url_to_fs(str(folder))
+        fs, root = open_store(str(folder))
         if fs.exists(f"{root}/lock.json") and _digest_there(fs.cat_file(f"{root}/lock.json")) == self.digest:
             return
         if fs.exists(root) and fs.ls(root):
@@ -169,7 +169,7 @@ class Lock:
         Raises:
             ConfigError: there is no lock, it is of a newer format, or its values are not those of its digest.
         """
-        fs, root = fsspec.core.url_to_fs(str(path))
+        fs, root = open_store(str(path))
         head = _head(fs, root, where=str(path))
         try:
             lock = _lock(

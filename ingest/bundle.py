@@ -24,6 +24,7 @@ from ingest.standard_pictures import See
 from ingest.standardize import source_frames, source_values, standardize
 from ingest.witness import Witness
 from schema.commit import Bundle, Row
+from schema.credentials import masked
 from schema.digest import digest_json
 from schema.embodiment import Embodiment
 from schema.episode import Episode
@@ -208,9 +209,9 @@ def quarantine_row(job: Job, record: Record, *, key: str, stage: Stage, error: E
         "stage": stage,
         "reason": reason,
         "error_type": type(error).__name__,
-        "message": str(error),
+        "message": masked(str(error)),
         "fingerprint": digest_json([reason, type(error).__name__, frames])[:16],
-        "traceback": "".join(traceback.format_exception(error)),
+        "traceback": masked("".join(traceback.format_exception(error))),
         "ingest_run": job.ingest_run,
         "format_version": FORMAT_VERSION,
     }

@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, cast
 
+from botocore.exceptions import BotoCoreError
+
 from schema.digest import digest_json
 from schema.errors import EpisodeError, SourceError
 from schema.store import open_store
@@ -37,7 +39,7 @@ class Location:
 
     @classmethod
     def of(cls, uri: str) -> "Location":
-        """List a location once; SourceError where there is nothing."""
+        """List a location once; SourceError where there is nothing, ConfigError where the URI carries credentials."""
         try:
             fs, root = open_store(uri)
             found = _listed(fs, root)
@@ -46,6 +48,11 @@ class Location:
         except (ImportError, ValueError) as error:
             raise SourceError(
                 f"cannot open {uri!r}: {error}; expected a folder, a file, or a URI like s3://…"
+            ) from error
+        except (OSError, BotoCoreError) as error:
+            raise SourceError(
+                f"cannot list {uri!r}: {error}; check the address, and the credentials in the environment (AWS_…) or "
+                "~/.aws/credentials"
             ) from error
         if not found:
             raise SourceError(f"found nothing at {uri!r}: expected a folder or file with robot logs; check the path")

@@ -25,6 +25,10 @@ def start_ray(address: str | None = None) -> None:
     variables = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
     address = address or os.environ.get("RAY_ADDRESS")
     own: dict[str, Any] = {} if address else {"_node_ip_address": "127.0.0.1"}
+    if not address:  # else Ray takes 127.0.0.1 for the machine's outward address, and listens on all that it has
+        ray._private.ray_constants.ENABLE_RAY_CLUSTER = False  # noqa: SLF001 - as below
+    # Of lost machines Ray would tell on standard output, also behind a --json line; tasks tell of them by errors.
+    ray._private.worker._worker_logs_enabled = False  # noqa: SLF001 - nothing public says so
     try:
         ray.init(
             address=address or "local",

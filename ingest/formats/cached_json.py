@@ -4,10 +4,9 @@ import json
 from functools import lru_cache
 from typing import Any
 
-import fsspec
-
 from ingest.location import FileStamp, Location
 from schema.errors import SourceError
+from schema.store import open_store
 
 _MAX_BYTES = 1 << 30
 """A list of a million episodes is a quarter of this."""
@@ -49,6 +48,6 @@ def _json_lines(uri: str, version: FileStamp) -> list[Any]:
 def _text(uri: str, version: FileStamp) -> str:
     if version.size_bytes > _MAX_BYTES:
         raise SourceError(f"metadata of {version.size_bytes} bytes, expected at most {_MAX_BYTES}: {uri}")
-    fs, path = fsspec.core.url_to_fs(uri)
+    fs, path = open_store(uri)
     content: bytes = fs.cat_file(path)
     return content.decode("utf-8")

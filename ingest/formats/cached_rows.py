@@ -3,13 +3,13 @@
 from functools import lru_cache
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingest.formats.columns import declared_bytes
 from ingest.location import FileStamp, Location
 from schema.errors import SourceError
+from schema.store import open_store
 
 _MAX_BYTES = 1 << 30
 """The most that one table of metadata may say it holds, statistics left out."""
@@ -64,7 +64,7 @@ def _tasks(uri: str, version: FileStamp) -> dict[int, str]:  # noqa: ARG001 - pa
 
 def _table(uri: str) -> pa.Table:
     """All columns but the statistics."""
-    fs, path = fsspec.core.url_to_fs(uri)
+    fs, path = open_store(uri)
     try:
         with fs.open(path, "rb") as stream:
             parquet = pq.ParquetFile(stream)
