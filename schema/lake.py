@@ -25,8 +25,9 @@ from schema.errors import SchemaError
 from schema.store import open_store
 from schema.tables import TABLES
 
-_PROPERTIES = {"delta.enableExpiredLogCleanup": "false"}
-"""Versions are kept for good: one that a lock pins must open a year later. By default they go after 30 days."""
+_PROPERTIES = {"delta.enableExpiredLogCleanup": "false", "delta.checkpointInterval": "4"}
+"""Versions are kept for good: one that a lock pins must open a year later. By default they go after 30 days. Whoever
+opens a table reads every commit since its last checkpoint, in about 1 ms each: by default there may be 100 of them."""
 _ODD_CHARACTERS = frozenset("%[]\\^|")
 
 

@@ -33,7 +33,19 @@ _ALONE = """
 from tests.ingest.inline_ray import inline_ray
 ingest.tasks.ray, ingest.job.start_ray, ingest.tasks.num_cpus = inline_ray(), lambda *_: None, lambda: 1
 """
-DRIVERS = {"ray": _SMALL_STEPS + "robomix.main()", "alone": _SMALL_STEPS + _ALONE + "robomix.main()"}
+# Whoever is at work on a bundle says so in a folder, and reaches the S3 server that the driver reaches.
+_WATCHED = """
+import os
+from tests.ingest.faults import at_work
+names = [name for name in os.environ if name.startswith("AWS_") or name.lower() == "no_proxy"]
+ingest.job.run_bundle = at_work(os.environ["AT_WORK"], {name: os.environ[name] for name in names})
+"""
+DRIVERS = {
+    "ray": _SMALL_STEPS,
+    "alone": _SMALL_STEPS + _ALONE,
+    "ray, watched": _SMALL_STEPS + _WATCHED,
+    "alone, watched": _SMALL_STEPS + _ALONE + _WATCHED,
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +75,7 @@ def start(
     """A process of `robomix` with these words, or of one of DRIVERS; an empty variable is taken from it."""
     command = [sys.executable, str(REPO / "robomix.py")]
     if driver is not None:
-        command = [sys.executable, "-c", DRIVERS[driver]]
+        command = [sys.executable, "-c", f"{DRIVERS[driver]}\nrobomix.main()"]
         env = {"PYTHONPATH": str(REPO)} | env
     return subprocess.Popen(
         [*command, *words],

@@ -52,3 +52,23 @@ def replacing(owner: str, name: str, make: Callable[[Any], Any]) -> RunBundle:
             setattr(holder, name, real)
 
     return run
+
+
+def at_work(folder: str, environment: dict[str, str]) -> RunBundle:
+    """A worker of this environment that has a file of its process id in `folder` for as long as it does a bundle."""
+
+    def run(job, bundle):
+        import os  # noqa: PLC0415 - in the worker
+        from pathlib import Path  # noqa: PLC0415
+
+        import ingest.bundle as module  # noqa: PLC0415
+
+        os.environ.update(environment)
+        mark = Path(folder, str(os.getpid()))
+        mark.touch()
+        try:
+            return module.run_bundle(job, bundle)
+        finally:
+            mark.unlink(missing_ok=True)
+
+    return run

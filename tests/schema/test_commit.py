@@ -365,3 +365,15 @@ def test_the_catalogue_is_right_after_200_commits(local_lake):
     assert found["conversion"].to_list() == ["c1"]
     assert done_bundles(local_lake, [f"b{number}" for number in range(201)]) == {f"b{number}" for number in range(200)}
     assert local_lake.episodes(version=10).collect().height == 10
+
+
+def test_however_many_commits_were_made_few_files_and_log_entries_are_read(local_lake):
+    for number in range(2 * protocol.MERGE_EVERY + 7):
+        commit(local_lake, [bundle(f"b{number}", f"e{number}")])
+    for name in ("episodes", "annotations"):
+        log = Path(local_lake.path(f"{name}/_delta_log"))
+        newest = max(int(file.name[:20]) for file in log.glob("*.checkpoint.parquet"))
+        files = local_lake.table(name).file_uris()
+        assert len(files) <= protocol.MERGE_EVERY
+        assert local_lake.version(name) - newest < 4
+    assert local_lake.episodes().collect().height == 2 * protocol.MERGE_EVERY + 7
