@@ -355,7 +355,7 @@ def test_the_catalogue_is_right_after_200_commits(local_lake):
     for number in range(150, 200):
         rows = (catalogue_row(f"e{number - 150}", conversion="c1"),)
         assert set(commit(local_lake, [Bundle(bundle_id=f"b{number}", episodes=rows)]).values()) == {"superseded"}
-    assert local_lake.version("episodes") == 200
+    assert local_lake.version("episodes") >= 200  # and merges of small files among them
     expected = sorted((f"e{number}", "c1" if number < 50 else "c0") for number in range(150))
     assert contents(local_lake)["live"] == expected
     compact(local_lake)
