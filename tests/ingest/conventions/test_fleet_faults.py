@@ -75,8 +75,8 @@ TELLS = {
 }
 """The finding that tells of a fault."""
 TELLS_ELSE = {
-    ("degrees", "rlds"): ("contradicts", "action_scale", "action.eef_rotation"),
-    ("degrees", "bridge_raw"): ("contradicts", "action_scale", "action.eef_rotation"),
+    ("degrees", "rlds"): ("contradicts", "units", "state.eef_rotation"),
+    ("degrees", "bridge_raw"): ("contradicts", "units", "state.eef_rotation"),
     ("dropped_frames", "aloha_hdf5"): ("noticed", "gaps", "motion"),
     ("dropped_frames", "rlds"): ("noticed", "gaps", "action.eef_position"),
 }
