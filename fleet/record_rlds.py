@@ -64,6 +64,7 @@ class RldsRecorder:
             "episode_metadata/episode_id": np.array([episode.index], np.int64),
             "episode_metadata/file_path": [f"simulated/{episode.task.replace(' ', '_')}/{episode.index}".encode()],
             "episode_metadata/has_language": np.array([1], np.int64),
+            "episode_metadata/simulated": np.array([1], np.int64),
         }
         for view, camera in _VIEWS.items():
             features[f"episode_metadata/has_{view}"] = np.array([camera is not None], np.int64)
@@ -90,8 +91,8 @@ class RldsRecorder:
                 **numbers,
             }
         )
-        has = {f"has_{name}": _tensor("bool") for name in (*_VIEWS, "language")}
-        metadata = _dict({"episode_id": _tensor("int64"), "file_path": {"text": {}}, **has})
+        told = {name: _tensor("bool") for name in (*(f"has_{of}" for of in (*_VIEWS, "language")), "simulated")}
+        metadata = _dict({"episode_id": _tensor("int64"), "file_path": {"text": {}}, **told})
         return _dict({"steps": {"sequence": {"feature": step, "length": "-1"}}, "episode_metadata": metadata})
 
     def _info(self, shards: Sequence[Sequence[bytes]]) -> Json:

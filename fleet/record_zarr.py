@@ -36,8 +36,8 @@ class ZarrRecorder:
             self._append(name, values, chunk=_NUMBER_CHUNK)
         cameras = sorted(self._robot.cameras, key=lambda camera: camera.mount is None)
         for number, camera in enumerate(cameras):
-            for picture in pictures(episode, camera.name, image_size=self._image_size):
-                self._append(f"camera{number}_rgb", picture[None], chunk=1)
+            frames = np.stack(list(pictures(episode, camera.name, image_size=self._image_size)))
+            self._append(f"camera{number}_rgb", frames, chunk=1)
         self._ends.append((self._ends[-1] if self._ends else 0) + len(episode))
         self._words["instruction"].append(episode.instruction)
         self._words["task"].append(episode.task)

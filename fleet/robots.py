@@ -154,8 +154,7 @@ FRANKA = Robot(
         Camera(name="base", position=(1.16, 0.36, 0.7), target=(0.43, -0.03, 0.09), up=(0, 0, 1), fov_deg=43.0),
         _wrist_camera("left", back=0.1, above=0.09),
     ),
-    # DROID's control loop, in whose format it logs.
-    rate_hz=15,
+    rate_hz=20,
     servo_lag_s=0.08,
     tool_speed_m_s=0.26,
     block_size_m=0.05,

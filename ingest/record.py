@@ -6,7 +6,7 @@ knows of robots, units and conventions comes after, in `ingest.standardize`.
 """
 # Legend: T frames.
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -96,6 +96,8 @@ class RawEpisode:
     """Checksums of the log cover its JPEGs: those that pass through need not all be decoded to be trusted."""
     absent: Mapping[str, Problem] = field(default_factory=dict)
     """Picture streams that the log should have and does not."""
+    denied: Collection[str] = ()
+    """Picture streams of which the log itself says that they show nothing; they are looked at all the same."""
     timestamp_T: NDArray[np.float64] | None = None
     """Seconds; None means the nominal rate."""
     rate_hz: float | None = None

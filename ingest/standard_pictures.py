@@ -126,7 +126,7 @@ def _store_one(
             f"camera {name!r} ({key}) has {count} pictures, expected {num_frames}, one per frame",
         )
     if num_black == num_frames:
-        stored.absent[name] = "black_camera"
+        stored.absent[name] = "not_in_log" if key in raw.denied else "black_camera"
         stored.notes.append(f"camera {name!r} ({key}) is black in all {num_frames} frames: taken as absent")
         return
     if num_black:

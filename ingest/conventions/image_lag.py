@@ -15,17 +15,19 @@ from schema.embodiment import Embodiment
 
 NAME = "image_lag"
 
-_LONGEST_FRAMES, _LONGEST_S = 8, 0.3
+_LONGEST_FRAMES, _LONGEST_S = 4, 0.5
 """Lags are tried up to the longer of the two, both ways."""
 _SLOW_S = 1.0
-_MIN_FRAMES = 30
-"""Moving pictures that an episode needs: fewer make any correlation."""
+_MIN_SPANS = 5
+"""An episode must be so many times as long as the longest lag: shorter ones make any correlation."""
 _SEEN = 0.3
 """The highest mean correlation; below, the picture's motion is not the robot's."""
 _GAIN = 0.05
 """How much higher than at no lag the peak must be; an episode prefers it from half of that on."""
 _FEW = 2
 """Frames: a smaller lag is none."""
+_ANSWER_S = 0.25
+"""What a driven base takes to answer: where it tells its commands only, a shorter lag may be the base's."""
 _USUAL_S = 0.12
 """What exposure and transport take: a shorter lag is noticed and contradicts nothing."""
 
@@ -35,7 +37,7 @@ def gather(sample: Sample) -> Iterator[tuple[str, Sequence[float]]]:
     rate_hz = sample.episode.embodiment.rate_hz
     window, longest = max(3, round(_SLOW_S * rate_hz)), max(_LONGEST_FRAMES, round(_LONGEST_S * rate_hz))
     for camera in sample.thumbnails:
-        if sample.episode.num_frames > _MIN_FRAMES:
+        if sample.episode.num_frames > _MIN_SPANS * longest:
             seen_T, moved_T = _quick(sample.motion(camera), window), _quick(sample.speed_before(camera), window)
             yield camera, [_at(seen_T, moved_T, lag) for lag in range(-longest, longest + 1)]
 
@@ -43,13 +45,13 @@ def gather(sample: Sample) -> Iterator[tuple[str, Sequence[float]]]:
 def judge(subject: str, measures_EK: Floats, embodiment: Embodiment) -> Finding:
     """The mean curve's peak, if the episodes stand behind it."""
     mean_K, none = measures_EK.mean(axis=0), measures_EK.shape[1] // 2
-    peak = int(np.argmax(mean_K))
+    peak, few = int(np.argmax(mean_K)), _fewest(embodiment)
     lag, gain_E = peak - none, (measures_EK[:, peak] - measures_EK[:, none]).tolist()
-    is_off = abs(lag) >= _FEW and mean_K[peak] >= _SEEN and mean_K[peak] - mean_K[none] >= _GAIN
+    is_off = abs(lag) >= few and mean_K[peak] >= _SEEN and mean_K[peak] - mean_K[none] >= _GAIN
     if is_off:
         votes = [AGAINST if gain >= _GAIN / 2 else AGREES if gain <= -_GAIN / 2 else UNDECIDED for gain in gain_E]
     else:
-        votes = [AGREES if _is_near_zero(curve_K) else UNDECIDED for curve_K in measures_EK]
+        votes = [AGREES if _is_near_zero(curve_K, few=few) else UNDECIDED for curve_K in measures_EK]
     late = "late" if lag > 0 else "early"
     return counted(
         votes,
@@ -64,9 +66,15 @@ def judge(subject: str, measures_EK: Floats, embodiment: Embodiment) -> Finding:
     )
 
 
-def _is_near_zero(curve_K: Floats) -> bool:
+def _fewest(embodiment: Embodiment) -> int:
+    """How many frames late is late."""
+    rides = {signal.name.partition(".")[0] for signal in embodiment.signals if signal.quantity == "base_velocity"}
+    return max(_FEW, round(_ANSWER_S * embodiment.rate_hz)) if rides == {"action"} else _FEW
+
+
+def _is_near_zero(curve_K: Floats, *, few: int) -> bool:
     """Whether an episode's own curve stands out, next to no lag."""
-    return float(curve_K.max()) >= _SEEN and abs(int(np.argmax(curve_K)) - len(curve_K) // 2) < _FEW
+    return float(curve_K.max()) >= _SEEN and abs(int(np.argmax(curve_K)) - len(curve_K) // 2) < few
 
 
 def _quick(values_T: Floats, window: int) -> Floats:

@@ -15,8 +15,9 @@ from schema.embodiment import Embodiment
 
 NAME = "rate"
 
-_NEAR, _FAR = 0.1, 0.15
-"""The median step within the first share of the table's agrees; beyond the second it is another rate."""
+_NEAR, _FAR = 0.05, 0.15
+"""The median step within the first share of the table's agrees; beyond the second it is another rate. Between lie
+loops that run late and clocks that drift: noticed."""
 _EVEN = 1e-3
 """Steps that differ by less than so much of themselves were computed from a frame number, not measured."""
 
@@ -30,19 +31,27 @@ def gather(sample: Sample) -> Iterator[tuple[str, Sequence[float]]]:
 def judge(subject: str, measures_EK: Floats, embodiment: Embodiment) -> Finding:
     """Every episode's median rate against the table's."""
     claimed, rate = embodiment.rate_hz, float(np.median(measures_EK[:, 0]))
+    is_another = _off(rate / claimed) > _FAR
+    limit = _FAR if is_another else _NEAR
+    runs = f"the table says {claimed:g} Hz, the log's clock runs at {rate:.4g} Hz"
     return counted(
-        [_vote(rate / claimed, is_even=bool(even)) for rate, even in measures_EK.tolist()],
+        [_vote(rate / claimed, is_even=bool(even), limit=limit) for rate, even in measures_EK.tolist()],
         check=NAME,
         subject=subject,
         measured=rate,
         agrees=f"the clock runs at {rate:.4g} Hz, as it should",
-        contradicts=f"the table says {claimed:g} Hz, the log's clock runs at {rate:.4g} Hz",
+        contradicts=runs if is_another else f"{runs}: a loop that runs late, or a clock that drifts",
         unsure="timestamps are frame numbers over a rate, or run close to the table's",
+        severity="contradicts" if is_another else "noticed",
     )
 
 
-def _vote(ratio: float, *, is_even: bool) -> int:
+def _vote(ratio: float, *, is_even: bool, limit: float) -> int:
     """Timestamps that are too even cannot agree, and can still be of another rate."""
-    if max(ratio, 1 / ratio) - 1 > _FAR:
+    if _off(ratio) > limit:
         return AGAINST
-    return AGREES if abs(ratio - 1) <= _NEAR and not is_even else UNDECIDED
+    return AGREES if _off(ratio) <= _NEAR and not is_even else UNDECIDED
+
+
+def _off(ratio: float) -> float:
+    return max(ratio, 1 / ratio) - 1

@@ -60,16 +60,25 @@ class Sample:
         speed_T: Floats = np.abs(self.moves(part)).sum(axis=1)
         return speed_T
 
+    def ride(self) -> Floats:
+        """How fast a driven base carries its cameras from each frame to the next, if there is one: as `speed`."""
+        both = (*self.signals("state"), *self.signals("action"))
+        ride_T = np.zeros(self.episode.num_frames - 1)
+        for signal in [signal for signal in both if signal.quantity == "base_velocity"][:1]:
+            scale_D = [_METRES_AS_RADIANS if unit == "m/s" else 1.0 for unit in signal.units]
+            ride_T += np.abs(self.values(signal)[:-1] * scale_D).sum(axis=1) * np.diff(self.episode.timestamp_T)
+        return ride_T
+
     def speed_before(self, camera: str) -> Floats:
-        """The speed of what a camera sees move: its own arm for a wrist camera, else the whole robot."""
+        """The speed of what a camera sees move: its own arm for a wrist camera, else the whole robot; and its ride."""
         part = camera.removesuffix("_wrist")
         moves = {signal.part for signal in self.signals("state") if signal.quantity in _MOVES}
-        return self.speed(part if camera.endswith("_wrist") and part in moves else None)
+        return self.speed(part if camera.endswith("_wrist") and part in moves else None) + self.ride()
 
-    def motion(self, camera: str) -> Floats:
-        """How much a camera's picture changes from each frame to the next: `[T - 1]`, grey levels."""
+    def motion(self, camera: str, *, over: int = 1) -> Floats:
+        """How much a camera's picture changes from each frame to the next, or over more: `[T - over]`, grey levels."""
         thumbs = self.thumbnails[camera].astype(np.int16)
-        motion_T: Floats = np.abs(np.diff(thumbs, axis=0)).mean(axis=(1, 2))
+        motion_T: Floats = np.abs(thumbs[over:] - thumbs[:-over]).mean(axis=(1, 2))
         return motion_T
 
 

@@ -19,6 +19,8 @@ _ROOM = {"joint_position": 2 * np.pi, "eef_rotation": np.pi, "eef_position": 5.0
 """How large a value may be by its quantity (rad, rad, m, 1) where the table states no limits."""
 _NEAR, _FAR = 1.2, 2.0
 """All within the first factor of the room agrees; the middle value beyond the second is in another unit."""
+_OFTEN_AT_REST = {"gripper", "eef_rotation"}
+"""Fingers stay open and tools point down most of the time: their 90th percentile is compared, not the middle."""
 _MOST_DEGREES = 400.0
 
 
@@ -32,7 +34,7 @@ def gather(sample: Sample) -> Iterator[tuple[str, Sequence[float]]]:
             highest = float((np.quantile(size_TD, 0.9, axis=0) / room_D).max())
             largest = float((size_TD.max(axis=0) / room_D).max())
             is_whole = bool((size_TD == np.round(size_TD)).all()) and float(size_TD.max()) > 1
-            usual = highest if signal.quantity == "gripper" else middle
+            usual = highest if signal.quantity in _OFTEN_AT_REST else middle
             yield signal.name, (usual, largest, float(size_TD.max()), float(is_whole))
 
 

@@ -28,7 +28,7 @@ from schema.episode import Instruction, Numbers
 from schema.errors import EpisodeError, SourceError
 
 NAME = "rlds"
-VERSION = 2
+VERSION = 3
 
 _SCAN_THREADS = 8
 _MAX_NUMBERS = 4096
@@ -97,6 +97,7 @@ def read(location: Location, record: Record) -> RawEpisode:
         pictures=pictures,
         is_checked=True,
         absent=absent,
+        denied=_denied(context, pictures),
         task=instructions[0].text if instructions else None,
         instructions=instructions,
         not_stored=not_stored
@@ -106,6 +107,7 @@ def read(location: Location, record: Record) -> RawEpisode:
         success=_success(streams, features, context),
         scene=_word(context, "scene", "building"),
         operator=_word(context, "operator", "collector_id"),
+        is_simulated={"1": True, "True": True, "0": False, "False": False}.get(context.get("simulated", "")),
     )
 
 
@@ -245,9 +247,13 @@ def _word(context: Mapping[str, str], *names: str) -> str | None:
     return next((context[name] for name in names if context.get(name)), None)
 
 
+def _denied(context: Mapping[str, str], pictures: Mapping[str, Any]) -> list[str]:
+    """The cameras of which the episode says that it has none."""
+    return [key for key in pictures if context.get(f"has_{_base(key)}") in {"0", "False"}]
+
+
 def _notes(context: Mapping[str, str], pictures: Mapping[str, Any]) -> list[str]:
     notes = [f"{name}: {context[name]}"[:_LONG] for name in sorted(context) if not name.startswith("has_")]
-    denied = [f"has_{_base(key)}" for key in pictures if context.get(f"has_{_base(key)}") in {"0", "False"}]
-    if denied:
+    if denied := [f"has_{_base(key)}" for key in _denied(context, pictures)]:
         notes.append(f"{', '.join(denied)} say no while the pictures are there: flags are not trusted, pixels are")
     return notes

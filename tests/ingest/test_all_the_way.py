@@ -89,7 +89,7 @@ def test_real_bridge_logs_give_three_cameras_and_a_black_one(real_logs):
     assert (len(episodes), reasons) == (25, {})
     assert all(episode.num_frames == 10 for episode in episodes.values())
     assert all(set(episode.cameras) == {"base", "exterior_1", "exterior_2"} for episode in episodes.values())
-    assert {episode.absent_cameras["left_wrist"] for episode in episodes.values()} == {"black_camera"}
+    assert {episode.absent_cameras["left_wrist"] for episode in episodes.values()} == {"not_in_log"}
     assert "'val'" in discovery.notes[0]
     assert any("not trusted" in note for note in episodes[0].provenance.notes)
 

@@ -63,6 +63,7 @@ def test_a_robots_logs_are_taken_whole_by_the_built_in_tables_and_nothing_contra
     findings = findings_of(lake, report.ingest_run)
     assert findings
     assert [finding for finding in findings if finding.status == "contradicts"] == []
+    assert lake.episodes().collect()["is_simulated"].to_list() == [True, True]
     assert verify(lake).problems == ()
 
 

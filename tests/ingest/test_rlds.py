@@ -156,6 +156,7 @@ def test_flags_that_deny_a_camera_are_noted_and_not_trusted(tmp_path):
     raw = read(tmp_path)
 
     assert "observation/image_0" in raw.pictures
+    assert raw.denied == ["observation/image_0"]
     assert any("has_image_0" in note and "not trusted" in note for note in raw.notes)
 
 
@@ -411,3 +412,13 @@ def test_the_episodes_own_flag_of_success_goes_before_its_folder(tmp_path, flag)
     write_rlds(tmp_path, [episode], features=features)
 
     assert read(tmp_path).success is flag
+
+
+@pytest.mark.parametrize(("told", "is_simulated"), [([1], True), ([0], False), ([], None)])
+def test_an_episode_says_itself_whether_it_was_simulated(tmp_path, told, is_simulated):
+    features = rlds_features()
+    metadata = features["featuresDict"]["features"]["episode_metadata"]
+    metadata["featuresDict"]["features"]["simulated"] = {"tensor": {"shape": {}, "dtype": "bool", "encoding": "none"}}
+    write_rlds(tmp_path, [rlds_episode(episode_metadata__simulated=np.array(told, np.int64))], features=features)
+
+    assert read(tmp_path).is_simulated is is_simulated

@@ -288,6 +288,15 @@ def test_a_camera_that_the_source_never_has_is_absent():
     assert episode.not_stored == {WRIST: T}
 
 
+def test_a_black_camera_that_the_log_denies_is_not_in_the_log_and_others_are_trusted_by_their_pixels():
+    black = [np.zeros((32, 48, 3), np.uint8)] * T
+
+    episode = take(raw_episode(pictures={BASE: raw_episode().pictures[BASE], WRIST: black}, denied=[BASE, WRIST]))
+
+    assert episode.absent_cameras == {"left_wrist": "not_in_log"}
+    assert set(episode.cameras) == {"base"}
+
+
 @pytest.mark.parametrize("level", [0, 7])
 def test_a_camera_that_is_black_in_every_frame_is_absent_even_where_required(level):
     black = [np.full((32, 48, 3), level, np.uint8)] * T
