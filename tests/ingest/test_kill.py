@@ -81,7 +81,7 @@ def kill_in_one_life(words, cluster, *, folder, moments, most):
                     (folder / str(pid)).unlink(missing_ok=True)
                     killed["workers"] += 1
             at_work(folder, driver)
-            time.sleep(moments.uniform(0, 1))
+            time.sleep(moments.choice([moments.uniform(0, 1), moments.uniform(1, 6)]))
         killed["drivers"] += driver.poll() is None
     finally:
         driver.kill()
