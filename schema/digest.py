@@ -10,7 +10,7 @@ def new_digest() -> "hashlib.blake2b":
     return hashlib.blake2b(digest_size=16)
 
 
-def digest_bytes(*parts: bytes) -> str:
+def digest_bytes(*parts: bytes | memoryview) -> str:
     """The digest of the parts one after the other."""
     hasher = new_digest()
     for part in parts:
