@@ -20,7 +20,7 @@ from ingest.formats.hdf5_limits import check_pictures, is_numeric, num_rows, rea
 from ingest.formats.local_copy import LocalCopy
 from ingest.location import Location
 from ingest.record import STORED_PICTURE_BYTES, Discovery, Problem, RawEpisode, Record, SourceField
-from schema.digest import new_digest
+from schema.digest import feed_file, new_digest
 from schema.episode import Instruction
 from schema.errors import EpisodeError
 from schema.picture import Pixels
@@ -48,7 +48,6 @@ _ATTRS = {
     "license",
 }
 """Attributes that are understood; the others become notes."""
-_HASH_BYTES = 1 << 22
 
 
 def discover(location: Location) -> Discovery | None:
@@ -218,7 +217,5 @@ def _picture(row: Any) -> Pixels | bytes:
 
 def _digest(copy: LocalCopy) -> str:
     hasher = new_digest()
-    with copy.path.open("rb") as stream:
-        while block := stream.read(_HASH_BYTES):
-            hasher.update(block)
+    feed_file(hasher, copy.path)
     return hasher.hexdigest()

@@ -31,7 +31,7 @@ from ingest.formats.hdf5_limits import is_numeric, num_rows, read_numbers
 from ingest.formats.local_copy import LocalCopy
 from ingest.location import Location
 from ingest.record import STORED_PICTURE_BYTES, Discovery, Problem, RawEpisode, Record, SourceField
-from schema.digest import canonical_json, new_digest
+from schema.digest import canonical_json, feed_file, new_digest
 from schema.episode import Instruction, Numbers
 from schema.errors import EpisodeError, SourceError
 
@@ -151,9 +151,7 @@ def read(location: Location, record: Record) -> RawEpisode:
     cameras = serials_of(told, fields)
     videos = videos_of(location, record, cameras)
     texts = _annotations(location, record, told)
-    with copy.path.open("rb") as stream:
-        while block := stream.read(_HASH_BYTES):
-            hasher.update(block)
+    feed_file(hasher, copy.path)
     hasher.update(canonical_json([_plain(told), texts]))
     notes = [f"{name}: {_short(value)}" for name, value in sorted(attrs.items()) if name not in _UNDERSTOOD]
     for name, file in sorted(videos.items()):
@@ -176,9 +174,6 @@ def read(location: Location, record: Record) -> RawEpisode:
         operator=_text(facts, "user_id") or _text(facts, "user"),
         is_simulated=_flag(attrs, "sim") if "sim" in attrs else _flag(attrs, "simulated"),
     )
-
-
-_HASH_BYTES = 1 << 22
 
 
 def _num_steps(datasets: Mapping[str, h5py.Dataset], uri: str) -> int:
