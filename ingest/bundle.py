@@ -116,10 +116,9 @@ def _take(job: Job, record: Record, progress: _Progress) -> tuple[Episode, Claim
     raw = read(job, record)
     progress.stage = "standardize"
     witness = Witness(episode_id=raw.digest)
-    episode = convert(job, raw, record, see=witness.see)
-    binding = job.embodiment.sources[job.format]
-    frames = source_frames(raw, embodiment=job.embodiment, binding=binding)
-    values = source_values(frames, embodiment=job.embodiment, binding=binding)
+    frames = _frames(job, raw)
+    episode = _convert_frames(job, frames, record, see=witness.see)
+    values = source_values(frames, embodiment=job.embodiment, binding=job.embodiment.sources[job.format])
     return episode, witness.claim(frames, episode, signals=values)
 
 
@@ -132,9 +131,17 @@ def read(job: Job, record: Record) -> RawEpisode:
 
 def convert(job: Job, raw: RawEpisode, record: Record, *, see: See) -> Episode:
     """A record that was read, as this job stores it."""
+    return _convert_frames(job, _frames(job, raw), record, see=see)
+
+
+def _frames(job: Job, raw: RawEpisode) -> RawEpisode:
+    return source_frames(raw, embodiment=job.embodiment, binding=job.embodiment.sources[job.format])
+
+
+def _convert_frames(job: Job, frames: RawEpisode, record: Record, *, see: See) -> Episode:
     reader = format_named(job.format)
     return standardize(
-        raw,
+        frames,
         embodiment=job.embodiment,
         binding=job.embodiment.sources[job.format],
         source=job.source,
@@ -166,7 +173,7 @@ def _upload(lake: Lake, source: str, shard: Shard, *, receipt: Receipt) -> None:
     They must be young again, or a `gc` would take them for garbage before their rows are committed.
     """
     for local, extension in ((shard.parquet, "parquet"), (shard.tar, "tar")):
-        lake.upload(local, f"shards/{source}/{shard.digest}.{extension}")
+        lake.upload(local, f"shards/{source}/{shard.digest}.{extension}", may_move=True)
     lake.write(f"shards/{source}/{shard.digest}.{EXTENSION}", receipt.encoded())
 
 

@@ -91,10 +91,9 @@ def standardize(
 ) -> Episode:
     """The episode in robomix's terms; EpisodeError with its reason where it cannot be one.
 
-    `adapter` is the format's name and version; `see` is shown each picture as it is stored. Takes the raw episode's
-    pictures, so that it can be done once only.
+    `raw` is what `source_frames` gave; `adapter` is the format's name and version; `see` is shown each picture as it
+    is stored. Takes the raw episode's pictures, so that it can be done once only.
     """
-    raw = source_frames(raw, embodiment=embodiment, binding=binding)
     expressions = _expressions(binding)
     signals = {name: _signal(raw, embodiment.signal(name), field) for name, field in expressions.items()}
     timestamp_T = _timestamps(raw, _length(signals), rate_hz=raw.rate_hz or embodiment.rate_hz)

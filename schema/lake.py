@@ -5,6 +5,7 @@ rows are never rewritten: an episode converted anew gets a new row that names th
 `Lake.episodes` gives the live rows only. Works on any fsspec URI whose store Delta Lake knows (local, s3://, …).
 """
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -112,15 +113,19 @@ class Lake:
             local.write_bytes(data)
             self.upload(local, file)
 
-    def upload(self, local: Path, file: str) -> None:
-        """Copy a local file in under its name, whole or not at all: objects appear at once, local files by rename."""
+    def upload(self, local: Path, file: str, *, may_move: bool = False) -> None:
+        """Copy a local file in under its name, whole or not at all: objects appear at once, local files by rename.
+
+        With `may_move` the local file may be gone afterwards: one on the lake's own file system is moved, not copied.
+        """
         target = self.path(file)
         if not self.is_local:
             self.fs.put_file(str(local), target)
             return
         self.fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
         partial = f"{target}.{uuid4().hex}.part"
-        self.fs.put_file(str(local), partial)
+        if not (may_move and _moved(local, partial)):
+            self.fs.put_file(str(local), partial)
         with open(partial, "rb") as stream:  # noqa: PTH123 - fsspec's spelling of a local path
             os.fsync(stream.fileno())
         os.replace(partial, target)  # noqa: PTH105 - atomic, as fsspec's mv is not
@@ -251,3 +256,14 @@ class Lake:
 
     def _table_uri(self, name: str) -> str:
         return self.path(name) if self.is_local else f"{self.uri.rstrip('/')}/{name}"
+
+
+def _moved(local: Path, target: str) -> bool:
+    """Move a file; False where the target lies on another file system."""
+    try:
+        local.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        return False
+    return True

@@ -6,7 +6,6 @@ time step after the other, so any run of frames is one byte range. `ShardWriter`
 """
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schema.digest import digest_bytes, new_digest
+from schema.digest import digest_bytes, feed_file, new_digest
 from schema.episode import Episode
 from schema.errors import SchemaError
 from schema.frames import Placement, common_type, frame_table, frame_values, moments, widened
@@ -27,6 +26,7 @@ SHARD_BYTES = 256 * 2**20
 """About how large a shard's tar gets: bundles of episodes are cut by it."""
 MAX_FRAMES = 1_000_000
 """What the six digits of a sample's name can count."""
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,9 +90,7 @@ class ShardWriter:
         """Write the Parquet and name the shard by its content; None where no episode came."""
         self._check_intact()
         tar_digest = self._tar.finish()
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
-        self._stream.close()
+        self._stream.close()  # not synced: who puts it into a lake does that
         if not self._tables:
             return None
         _write_parquet(self._tables, self._parquet_path)
@@ -113,7 +111,7 @@ def _samples(episode: Episode, start: int) -> tuple[list[tuple[str, bytes]], dic
             members.append((f"{key}.{camera}.jpg", jpeg))
             offsets[camera].append(position + BLOCK)
             position += span(len(jpeg))
-        text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        text = _JSON.encode(values).encode()
         members.append((f"{key}.json", text))
         position += span(len(text))
     for name, _ in members[: len(cameras) + 1]:
@@ -136,9 +134,7 @@ def shard_digest(tar_digest: bytes, parquet_digest: bytes) -> str:
 def file_digest(path: Path) -> bytes:
     """The digest of a file's bytes."""
     hasher = new_digest()
-    with path.open("rb") as stream:
-        while piece := stream.read(1 << 20):
-            hasher.update(piece)
+    feed_file(hasher, path)
     return hasher.digest()
 
 

@@ -10,20 +10,17 @@ from typing import BinaryIO
 BLOCK = 512
 _NAME_LIMIT = 100
 _SIZE_LIMIT = 8**11 - 1
-_CHECKSUM = slice(148, 156)
-_TEMPLATE = (
-    b"\0" * _NAME_LIMIT
-    + b"0000644\0"  # mode
-    + b"0000000\0" * 2  # owner, group
-    + b"00000000000\0" * 2  # size, time of modification
-    + b" " * 8  # checksum, counted as spaces
-    + b"0"  # a regular file
+_BEFORE_SIZE = b"0000644\0" + b"0000000\0" * 2  # mode; owner, group
+_AFTER_SIZE = b"\0" + b"00000000000\0"  # time of modification
+_AFTER_CHECKSUM = (
+    b"0"  # a regular file
     + b"\0" * 100  # link name
     + b"ustar\x0000"
     + b"\0" * 247
 )
-_TEMPLATE_SUM = sum(_TEMPLATE)
-_ZERO_DIGITS = sum(b"00000000000")
+_FIXED_SUM = sum(_BEFORE_SIZE + _AFTER_SIZE + b" " * 8 + _AFTER_CHECKSUM)
+"""The checksum itself counts as spaces."""
+_PADDING = bytes(BLOCK)
 
 
 def header(name: str, size: int) -> bytes:
@@ -34,12 +31,8 @@ def header(name: str, size: int) -> bytes:
         raise ValueError(f"a member takes up to {_SIZE_LIMIT} bytes, found {size} for {name!r}")
     encoded = name.encode("ascii")
     digits = b"%011o" % size
-    checksum = _TEMPLATE_SUM + sum(encoded) + sum(digits) - _ZERO_DIGITS
-    filled = bytearray(_TEMPLATE)
-    filled[: len(encoded)] = encoded
-    filled[124:135] = digits
-    filled[_CHECKSUM] = b"%06o\0 " % checksum
-    return bytes(filled)
+    checksum = b"%06o\0 " % (_FIXED_SUM + sum(encoded) + sum(digits))
+    return encoded.ljust(_NAME_LIMIT, b"\0") + _BEFORE_SIZE + digits + _AFTER_SIZE + checksum + _AFTER_CHECKSUM
 
 
 def span(size: int) -> int:
@@ -59,15 +52,16 @@ class TarWriter:
     def add(self, name: str, data: bytes) -> int:
         """Append a member and give back the offset of its data."""
         start = self.position + BLOCK
-        self._write(header(name, len(data)) + data + bytes(-len(data) % BLOCK))
+        for piece in (header(name, len(data)), data, _PADDING[: -len(data) % BLOCK]):  # joined, each would be copied
+            self._hasher.update(piece)
+            self._stream.write(piece)
+        self.position += span(len(data))
         return start
 
     def finish(self) -> bytes:
         """Write the end mark and give back the digest of the whole file."""
-        self._write(bytes(2 * BLOCK))
+        end = bytes(2 * BLOCK)
+        self._hasher.update(end)
+        self._stream.write(end)
+        self.position += len(end)
         return self._hasher.digest()
-
-    def _write(self, data: bytes) -> None:
-        self._hasher.update(data)
-        self._stream.write(data)
-        self.position += len(data)

@@ -32,7 +32,7 @@ from ingest.formats.hdf5_limits import is_numeric, num_rows, read_numbers
 from ingest.formats.local_copy import LocalCopy
 from ingest.location import Location
 from ingest.record import STORED_PICTURE_BYTES, Discovery, Problem, RawEpisode, Record, SourceField
-from schema.digest import canonical_json, new_digest
+from schema.digest import canonical_json, feed_file, new_digest
 from schema.episode import Instruction, Numbers
 from schema.errors import EpisodeError, SourceError
 
@@ -153,7 +153,7 @@ def read(location: Location, record: Record) -> RawEpisode:
     cameras = serials_of(told, fields)
     videos = videos_of(location, record, cameras)
     texts = _annotations(location, record, told)
-    copy.feed(hasher)
+    feed_file(hasher, copy.path)
     hasher.update(canonical_json([_plain(told), texts]))
     notes = [f"{name}: {_short(value)}" for name, value in sorted(attrs.items()) if name not in _UNDERSTOOD]
     others = datasets.keys() - fields.keys()

@@ -4,11 +4,8 @@ import shutil
 import tempfile
 import weakref
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from ingest.location import Location
-
-_HASH_BYTES = 1 << 22
 
 
 class LocalCopy:
@@ -25,9 +22,3 @@ class LocalCopy:
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self.path = Path(folder) / PurePosixPath(file).name
         location.fs.get_file(location.path(file), str(self.path))
-
-    def feed(self, hasher: Any) -> None:
-        """Give all bytes of the file to a hasher."""
-        with self.path.open("rb") as stream:
-            while block := stream.read(_HASH_BYTES):
-                hasher.update(block)

@@ -19,7 +19,7 @@ _PACKAGE = "robomix.example"
 _Proto = descriptor_pb2.FieldDescriptorProto
 
 
-def parse_example(payload: bytes) -> Mapping[str, Any]:
+def parse_example(payload: bytes | memoryview) -> Mapping[str, Any]:
     """The Example's features by name, not yet converted; EpisodeError "bad_example" where it cannot be parsed."""
     example = Example()
     try:

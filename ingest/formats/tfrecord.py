@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import google_crc32c
+import numpy as np
 
 from ingest.record import Problem
 from schema.errors import EpisodeError
@@ -29,9 +30,9 @@ class Scan:
     """The byte at which the broken record starts."""
 
 
-def masked_crc(data: bytes) -> int:
+def masked_crc(data: bytes | memoryview) -> int:
     """The CRC32C of the data, rotated right by 15 bits plus a constant, as TFRecord stores it."""
-    crc: int = google_crc32c.value(data)
+    crc: int = google_crc32c.value(np.frombuffer(data, np.uint8))  # it takes no memoryview
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
 
@@ -54,8 +55,8 @@ def scan(stream: BinaryIO, size_bytes: int, *, file: str) -> Scan:
     return Scan(records=tuple(records))
 
 
-def unframe(framed: bytes, *, file: str, byte_start: int) -> bytes:
-    """The payload of one whole record; EpisodeError "truncated_record" or "crc_mismatch" names file and byte."""
+def unframe(framed: bytes, *, file: str, byte_start: int) -> memoryview:
+    """The payload of one whole record, not copied; EpisodeError "truncated_record" or "crc_mismatch"."""
     problem = _header_problem(framed[:HEADER_BYTES], file=file, byte_start=byte_start)
     if problem is not None:
         raise EpisodeError(problem.reason, problem.message)
@@ -63,7 +64,7 @@ def unframe(framed: bytes, *, file: str, byte_start: int) -> bytes:
     if len(framed) != expected:
         problem = _truncated(file, byte_start, found=len(framed), expected=expected)
         raise EpisodeError(problem.reason, problem.message)
-    payload = framed[HEADER_BYTES:-FOOTER_BYTES]
+    payload = memoryview(framed)[HEADER_BYTES:-FOOTER_BYTES]
     (stored,) = struct.unpack("<I", framed[-FOOTER_BYTES:])
     if stored != (computed := masked_crc(payload)):
         raise EpisodeError(

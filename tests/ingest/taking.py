@@ -5,7 +5,7 @@ from pathlib import Path
 from ingest.detect import detect, find_embodiment
 from ingest.location import Location
 from ingest.record import Discovery, Format, RawEpisode, Record
-from ingest.standardize import standardize
+from ingest.standardize import source_frames, standardize
 from schema.embodiment import Embodiment
 from schema.episode import Episode
 from schema.errors import EpisodeError
@@ -37,7 +37,7 @@ def take(folder: Path, index: int = 0, *, embodiment: str | None = None) -> Epis
 def converted(location: Location, record: Record, *, reader: Format, robot: Embodiment) -> Episode:
     """One record, read and standardized by a robot's table."""
     return standardize(
-        reader.read(location, record),
+        source_frames(reader.read(location, record), embodiment=robot, binding=robot.sources[reader.NAME]),
         embodiment=robot,
         binding=robot.sources[reader.NAME],
         source="test",

@@ -8,7 +8,7 @@ import pytest
 from ingest.detect import detect, find_embodiment
 from ingest.location import Location
 from ingest.oxe.table import entries
-from ingest.standardize import standardize
+from ingest.standardize import source_frames, standardize
 from schema.errors import EpisodeError
 from schema.picture import ImageSettings, decode_jpeg
 from tests.ingest.oxe_writer import STEPS, cameras_of, fields_of, write_dataset
@@ -21,7 +21,9 @@ def take(folder):
     reader, discovery = detect(location, None)
     embodiment = find_embodiment(discovery, None)
     return standardize(
-        reader.read(location, discovery.records[0]),
+        source_frames(
+            reader.read(location, discovery.records[0]), embodiment=embodiment, binding=embodiment.sources["rlds"]
+        ),
         embodiment=embodiment,
         binding=embodiment.sources["rlds"],
         source="oxe",

@@ -15,7 +15,7 @@ from ingest.detect import detect
 from ingest.draft import draft
 from ingest.formats import mcap, rosbag
 from ingest.location import Location
-from ingest.standardize import standardize
+from ingest.standardize import source_frames, standardize
 from schema.embodiment import Embodiment, parse_embodiment
 from schema.episode import Episode
 from schema.errors import EpisodeError
@@ -59,7 +59,7 @@ def episode_of(folder: Path, robot: Embodiment | None = None) -> Episode:
     reader, discovery = detect(location, None)
     record = discovery.records[0]
     return standardize(
-        reader.read(location, record),
+        source_frames(reader.read(location, record), embodiment=robot, binding=robot.sources[reader.NAME]),
         embodiment=robot,
         binding=robot.sources[reader.NAME],
         source="here",

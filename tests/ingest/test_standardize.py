@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from ingest.location import FileStamp, Location
 from ingest.record import Problem, RawEpisode, Record
-from ingest.standardize import parse_expression, standardize
+from ingest.standardize import parse_expression, source_frames, standardize
 from ingest.transforms import TRANSFORMS, WIDTHS, columns_for
 from schema.embodiment import SourceBinding, builtin_embodiments, load_embodiment
 from schema.episode import Instruction
@@ -41,7 +41,7 @@ def raw_episode(**changes):
 
 def take(raw=None, *, embodiment=UR5E, binding=BINDING, settings=None):
     return standardize(
-        raw or raw_episode(),
+        source_frames(raw or raw_episode(), embodiment=embodiment, binding=binding),
         embodiment=embodiment,
         binding=binding,
         source="tiny",

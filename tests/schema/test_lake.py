@@ -1,5 +1,6 @@
 """A lake at a URI: opening it, its files, its tables now and then. On disk and on S3."""
 
+import errno
 import os
 import pickle
 import time
@@ -187,6 +188,24 @@ def test_an_upload_that_dies_does_not_harm_the_file_that_was_there(local_lake, t
     with pytest.raises(OSError, match="No space left"):
         local_lake.upload(tmp_path / "new", "plans/a.json")
     assert local_lake.read("plans/a.json") == b"old"
+
+
+def test_a_file_that_may_move_is_moved_on_the_lakes_own_disk(local_lake, tmp_path):
+    (tmp_path / "shard").write_bytes(b"content")
+    local_lake.upload(tmp_path / "shard", "shards/tiny/abc.tar", may_move=True)
+    assert local_lake.read("shards/tiny/abc.tar") == b"content"
+    assert not (tmp_path / "shard").exists()
+
+
+def test_a_file_that_may_move_is_copied_from_another_disk(local_lake, tmp_path, monkeypatch):
+    def other_disk(*_):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    (tmp_path / "shard").write_bytes(b"content")
+    monkeypatch.setattr(Path, "rename", other_disk)
+    local_lake.upload(tmp_path / "shard", "shards/tiny/abc.tar", may_move=True)
+    assert local_lake.read("shards/tiny/abc.tar") == b"content"
+    assert (tmp_path / "shard").exists()
 
 
 # ── tables ─────────────────────────────────────────────────────────────────────────────────────────────────────
