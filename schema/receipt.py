@@ -159,10 +159,9 @@ def receipt_problems(told: EpisodeReceipt, found: Reading) -> Iterator[str]:
 def _pictures(column: pa.ChunkedArray, tar: BinaryIO) -> tuple[int, int]:
     place = column.combine_chunks()
     offsets, lengths = place.field("offset").to_pylist(), place.field("length").to_pylist()
-    room, crc = memoryview(bytearray(max(lengths, default=0))), 0
+    crc = 0
     for offset, length in zip(offsets, lengths, strict=True):
-        found = os.preadv(tar.fileno(), [room[:length]], offset)
-        crc = google_crc32c.extend(crc, room[:found])
+        crc = google_crc32c.extend(crc, os.pread(tar.fileno(), length, offset))
     return len(place), crc
 
 
