@@ -28,7 +28,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from hashlib import blake2b
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for tests.ingest.writers, which is in no package
@@ -46,6 +45,7 @@ from ingest.job import Request, ingest, prepare
 from ingest.location import Location
 from ingest.plan import Plan, PlannedBundle, make_plan
 from schema.commit import commit
+from schema.digest import Hasher
 from schema.lake import Lake
 from schema.picture import Pixels, decode_jpeg, encode_jpeg, fitted_size, resize
 from tests.ingest.writers import (
@@ -174,7 +174,7 @@ def bare_videos(folder: Path) -> None:
 
 def bare_bytes(folder: Path) -> None:
     """Read, hash, write, in blocks that stay in the cache; the disk has it all at the end, as a lake does."""
-    hasher = blake2b(digest_size=16)
+    hasher = Hasher()
     with tempfile.TemporaryFile(dir=folder.parent) as sink:
         for path in sorted(folder.rglob("*.tfrecord*")):
             with path.open("rb") as source:

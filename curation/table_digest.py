@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from schema.digest import new_digest
+from schema.digest import Hasher
 
 
 def table_digest(table: pa.Table) -> str:
     """32 hex characters over column names, plain types and values, in the order of columns and rows; no nulls."""
-    hasher = new_digest()
+    hasher = Hasher()
     for name in table.column_names:
         hasher.update(f"{name}\0".encode())
         _feed(hasher, table[name].combine_chunks())

@@ -1,27 +1,46 @@
-"""Content digests: BLAKE2b of 128 bits as 32 hex characters, and canonical JSON to take them of."""
+"""Content digests: BLAKE3 of 128 bits as 32 hex characters, and canonical JSON to take them of.
 
-import hashlib
+Every byte that goes into a lake is digested at least once. BLAKE3 does so at about four times the speed of BLAKE2b,
+which would cost more than resizing a picture (https://github.com/BLAKE3-team/BLAKE3-specs).
+"""
+
 import json
 from pathlib import Path
 from typing import Any
 
+from blake3 import blake3
+
 _BUFFER_BYTES = 1 << 18
+_DIGEST_BYTES = 16
 
 
-def new_digest() -> "hashlib.blake2b":
-    """A hasher to feed piece by piece."""
-    return hashlib.blake2b(digest_size=16)
+class Hasher:
+    """Fed piece by piece; how the bytes were cut does not count."""
+
+    __slots__ = ("_state", "update")
+
+    def __init__(self) -> None:
+        self._state = blake3()
+        self.update = self._state.update
+
+    def digest(self) -> bytes:
+        """Of all bytes so far: 16 bytes."""
+        return self._state.digest(_DIGEST_BYTES)
+
+    def hexdigest(self) -> str:
+        """The same as 32 hex characters."""
+        return self._state.hexdigest(_DIGEST_BYTES)
 
 
 def digest_bytes(*parts: bytes | memoryview) -> str:
     """The digest of the parts one after the other."""
-    hasher = new_digest()
+    hasher = Hasher()
     for part in parts:
         hasher.update(part)
     return hasher.hexdigest()
 
 
-def feed_file(hasher: "hashlib.blake2b", path: Path) -> None:
+def feed_file(hasher: Hasher, path: Path) -> None:
     """Feed a file's bytes to a hasher, by a buffer that stays in the core's own cache."""
     buffer = bytearray(_BUFFER_BYTES)
     view = memoryview(buffer)

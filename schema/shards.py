@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schema.digest import digest_bytes, feed_file, new_digest
+from schema.digest import Hasher, digest_bytes, feed_file
 from schema.episode import Episode
 from schema.errors import SchemaError
 from schema.frames import Placement, common_type, frame_table, frame_values, moments, widened
@@ -133,7 +133,7 @@ def shard_digest(tar_digest: bytes, parquet_digest: bytes) -> str:
 
 def file_digest(path: Path) -> bytes:
     """The digest of a file's bytes."""
-    hasher = new_digest()
+    hasher = Hasher()
     feed_file(hasher, path)
     return hasher.digest()
 

@@ -4,8 +4,9 @@
 a size and a checksum set. Format: POSIX.1-1988, "ustar Interchange Format".
 """
 
-import hashlib
 from typing import BinaryIO
+
+from schema.digest import Hasher
 
 BLOCK = 512
 _NAME_LIMIT = 100
@@ -45,7 +46,7 @@ class TarWriter:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self._hasher = hashlib.blake2b(digest_size=16)
+        self._hasher = Hasher()
         self.position = 0
         """Bytes written so far: where the next header will stand."""
 

@@ -21,7 +21,7 @@ from ingest.formats.local_copy import LocalCopy
 from ingest.formats.natural_order import natural
 from ingest.location import Location
 from ingest.record import STORED_PICTURE_BYTES, Discovery, Problem, RawEpisode, Record, SourceField
-from schema.digest import feed_file, new_digest
+from schema.digest import Hasher, feed_file
 from schema.episode import Instruction
 from schema.errors import EpisodeError
 from schema.picture import Pixels
@@ -224,6 +224,6 @@ def _picture(row: Any) -> Pixels | bytes:
 
 
 def _digest(copy: LocalCopy) -> str:
-    hasher = new_digest()
+    hasher = Hasher()
     feed_file(hasher, copy.path)
     return hasher.hexdigest()

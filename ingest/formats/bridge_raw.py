@@ -22,7 +22,7 @@ from ingest.formats.pickled_streams import streams_of
 from ingest.formats.safe_pickle import MAX_PICKLE_BYTES, load_pickle
 from ingest.location import Location
 from ingest.record import STORED_PICTURE_BYTES, Discovery, Problem, RawEpisode, Record, SourceField
-from schema.digest import new_digest
+from schema.digest import Hasher
 from schema.episode import Instruction, Numbers
 from schema.errors import EpisodeError
 
@@ -289,7 +289,7 @@ def _lag(place: PurePosixPath) -> int:
 
 
 def _digest(contents: Mapping[str, bytes], jpegs: Mapping[str, list[bytes]]) -> str:
-    hasher = new_digest()
+    hasher = Hasher()
     parts = [
         *sorted(contents.items()),
         *((f"{name}/{i}", jpeg) for name in jpegs for i, jpeg in enumerate(jpegs[name])),

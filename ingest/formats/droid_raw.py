@@ -32,7 +32,7 @@ from ingest.formats.hdf5_limits import is_numeric, num_rows, read_numbers
 from ingest.formats.local_copy import LocalCopy
 from ingest.location import Location
 from ingest.record import STORED_PICTURE_BYTES, Discovery, Problem, RawEpisode, Record, SourceField
-from schema.digest import canonical_json, feed_file, new_digest
+from schema.digest import Hasher, canonical_json, feed_file
 from schema.episode import Instruction, Numbers
 from schema.errors import EpisodeError, SourceError
 
@@ -144,7 +144,7 @@ def read(location: Location, record: Record) -> RawEpisode:
     uri = location.file_uri(record.files[0])
     copy = LocalCopy(location, record.files[0])
     told = _metadata(location, record)
-    hasher = new_digest()
+    hasher = Hasher()
     with open_hdf5(copy.path, file=uri) as handle:
         datasets, attrs = datasets_of(handle, file=uri), attributes_of(handle, file=uri)
         steps = _num_steps(datasets, uri)

@@ -22,7 +22,7 @@ from ingest.formats.segments import instruction_segments
 from ingest.formats.video import frames_of, other_streams
 from ingest.location import Location
 from ingest.record import STORED_PICTURE_BYTES, Discovery, Problem, RawEpisode, Record
-from schema.digest import new_digest
+from schema.digest import Hasher
 from schema.episode import Instruction, Numbers
 from schema.errors import EpisodeError, SourceError
 from schema.picture import Pixels
@@ -203,7 +203,7 @@ def _own(location: Location, meta: Meta, record: Record) -> Part:
         pictures[key] = each_picture(pictures_of(open_file, name=key, fetch=partial(_fetch, location, meta.root)))
     for key, video in videos.items():
         skipped += [f"{key}: {kind}" for kind in other_streams(BytesIO(video), file=key)]
-    hasher = new_digest()
+    hasher = Hasher()
     for piece in (content, *(videos[key] for key in sorted(videos))):
         hasher.update(piece)
     return Part(columns=columns, skipped=skipped, rows=rows, pictures=pictures, hasher=hasher)

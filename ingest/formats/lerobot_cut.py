@@ -4,7 +4,6 @@ Only the row groups that hold the episode are read, and only its pictures are de
 """
 # Legend: T rows.
 
-import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +19,7 @@ from ingest.formats.lerobot_meta import Meta
 from ingest.formats.video import Stretch, other_streams, packets_of, stretch_of
 from ingest.location import Location
 from ingest.record import Record
-from schema.digest import new_digest
+from schema.digest import Hasher
 from schema.episode import Numbers
 from schema.errors import EpisodeError
 from schema.picture import Pixels
@@ -38,7 +37,7 @@ class Part:
     """Columns that are neither numbers nor pictures."""
     rows: int
     pictures: dict[str, Iterable[Pixels | bytes]]
-    hasher: "hashlib.blake2b"
+    hasher: Hasher
     """Fed with the episode's own bytes."""
 
 
@@ -49,7 +48,7 @@ def cut_episode(location: Location, meta: Meta, record: Record, *, fetch: Callab
     table, skipped = _rows(location, file, episode, pictures=meta.image_keys())
     numeric = [name for name in table.column_names if name not in meta.image_keys()]
     columns = {name: numbers_of(table[name], name=name, shape=_shape(meta, name)) for name in sorted(numeric)}
-    hasher = new_digest()
+    hasher = Hasher()
     for name, values in columns.items():
         if name not in _PLACE:
             hasher.update(f"{name} {values.dtype} {values.shape}".encode())

@@ -29,7 +29,7 @@ from ingest.formats.natural_order import natural
 from ingest.formats.robomimic_environment import LANGUAGE_ATTRIBUTES, Environment, environment_of
 from ingest.location import Location
 from ingest.record import STORED_PICTURE_BYTES, Discovery, Problem, RawEpisode, Record, SourceField
-from schema.digest import new_digest
+from schema.digest import Hasher
 from schema.episode import Instruction, Numbers
 from schema.errors import EpisodeError
 from schema.picture import Pixels
@@ -270,7 +270,7 @@ def _digest(
     fields: Mapping[str, Numbers], pictures: Mapping[str, h5py.Dataset], *, attrs: Mapping[str, Any], file: str
 ) -> str:
     """Over the numbers as read and the pictures as stored: the same demo in another file is the same episode."""
-    hasher = new_digest()
+    hasher = Hasher()
     for path, values in sorted(fields.items()):
         hasher.update(f"{path}{values.dtype.str}{values.shape}".encode())
         hasher.update(np.ascontiguousarray(values).tobytes())

@@ -11,7 +11,7 @@ from ingest.formats.ros_recording import Recording
 from ingest.formats.ros_streams import Message, Streams, collect, is_colour, picture_of
 from ingest.location import Location
 from ingest.record import Discovery, RawEpisode, Record, SourceField
-from schema.digest import feed_file, new_digest
+from schema.digest import Hasher, feed_file
 from schema.episode import Instruction
 from schema.errors import EpisodeError
 from schema.picture import Pixels
@@ -141,7 +141,7 @@ def episode_of(bag: Bag, *, file: str) -> RawEpisode:
 
 def _digest(copies: Sequence[LocalCopy]) -> str:
     """Over the bytes of an episode's files, one after the other."""
-    hasher = new_digest()
+    hasher = Hasher()
     for copy in copies:
         feed_file(hasher, copy.path)
     return hasher.hexdigest()

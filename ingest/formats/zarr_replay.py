@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ingest.formats.zarr_files import EPISODE_ENDS, ArrayInfo, ZarrFiles
 from ingest.location import Location
 from ingest.record import STORED_PICTURE_BYTES, Discovery, Problem, RawEpisode, Record, SourceField
-from schema.digest import new_digest
+from schema.digest import Hasher
 from schema.episode import Instruction, Numbers
 from schema.errors import EpisodeError
 from schema.picture import Pixels
@@ -264,7 +264,7 @@ def _read(files: ZarrFiles, info: ArrayInfo, rows: range) -> Any:
 
 def _digest(files: ZarrFiles, fields: dict[str, Numbers], cameras: list[ArrayInfo], *, rows: range) -> str:
     """Over the episode's own numbers and pixels, wherever they lie."""
-    hasher = new_digest()
+    hasher = Hasher()
     for name, values in sorted(fields.items()):
         hasher.update(f"{name} {values.dtype} {values.shape}".encode())
         hasher.update(np.ascontiguousarray(values).data)
