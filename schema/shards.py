@@ -46,7 +46,7 @@ class ShardWriter:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._tar_path, self._parquet_path = folder / "shard.tar", folder / "shard.parquet"
-        self._stream = self._tar_path.open("wb", buffering=1 << 20)
+        self._stream = self._tar_path.open("wb")
         self._tar = TarWriter(self._stream)
         self._tables: list[pa.Table] = []
         self._rows: list[dict[str, Any]] = []

@@ -10,6 +10,7 @@ from schema.digest import Hasher
 
 BLOCK = 512
 _NAME_LIMIT = 100
+_AT_ONCE_BYTES = 1 << 18
 _SIZE_LIMIT = 8**11 - 1
 _BEFORE_SIZE = b"0000644\0" + b"0000000\0" * 2  # mode; owner, group
 _AFTER_SIZE = b"\0" + b"00000000000\0"  # time of modification
@@ -42,27 +43,37 @@ def span(size: int) -> int:
 
 
 class TarWriter:
-    """Appends members to a stream; `digest` covers every byte written."""
+    """Appends members to a stream; `digest` covers every byte written.
+
+    Bytes are gathered in blocks that stay in the core's own cache, since digest and stream take each byte soon after.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._hasher = Hasher()
+        self._block = bytearray()
         self.position = 0
-        """Bytes written so far: where the next header will stand."""
+        """Bytes taken so far: where the next header will stand."""
 
     def add(self, name: str, data: bytes) -> int:
         """Append a member and give back the offset of its data."""
         start = self.position + BLOCK
-        for piece in (header(name, len(data)), data, _PADDING[: -len(data) % BLOCK]):  # joined, each would be copied
-            self._hasher.update(piece)
-            self._stream.write(piece)
+        self._block += header(name, len(data))
+        self._block += data
+        self._block += _PADDING[: -len(data) % BLOCK]
         self.position += span(len(data))
+        if len(self._block) >= _AT_ONCE_BYTES:
+            self._put()
         return start
 
     def finish(self) -> bytes:
         """Write the end mark and give back the digest of the whole file."""
-        end = bytes(2 * BLOCK)
-        self._hasher.update(end)
-        self._stream.write(end)
-        self.position += len(end)
+        self._block += bytes(2 * BLOCK)
+        self.position += 2 * BLOCK
+        self._put()
         return self._hasher.digest()
+
+    def _put(self) -> None:
+        self._hasher.update(self._block)
+        self._stream.write(self._block)
+        self._block = bytearray()

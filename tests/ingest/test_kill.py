@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import threading
 import time
 from collections import Counter
 from datetime import timedelta
@@ -17,11 +16,11 @@ from schema import commit as commits
 from schema.gc import find_garbage, remove
 from schema.lake import Lake
 from tests.ingest.driving import aloha_source, assert_sound, closes, contents, ended, run, start
-from tests.ingest.faults import reading, replacing
+from tests.ingest.faults import replacing
 
 pytest_plugins = ["tests.ingest.ray_cluster"]
 
-KILLS = int(os.environ.get("ROBOMIX_KILLS", "4"))
+KILLS = int(os.environ.get("ROBOMIX_KILLS", "3"))
 """Of each lake, local and on S3. `ROBOMIX_KILLS=30 ./run test tests/ingest/test_kill.py` for a thorough run."""
 EPISODES = 12 + 6 * KILLS
 
@@ -119,46 +118,7 @@ def test_random_kills_of_drivers_and_workers_leave_the_lake_of_an_undisturbed_ru
     assert lake.quarantine().collect().height == calm.quarantine().collect().height == 1
     assert lake.annotations().collect().height == EPISODES - 1
     assert_sound(lake)
-    assert len(set(done)) > KILLS // 6, f"the kills missed the work: {done}"
-
-
-@pytest.mark.slow
-def test_workers_killed_at_random_are_replaced(cluster, tmp_path, monkeypatch):
-    source = broken(aloha_source(tmp_path / "logs", 24))
-    monkeypatch.setattr(planning, "_MIN_BUNDLE_BYTES", 1)
-    monkeypatch.setattr(planning, "_BUNDLES_OF_A_SMALL_SOURCE", 10_000)
-    calm = ingest(Request(uri=str(source)), lake_uri=str(tmp_path / "calm"))
-    pids = tmp_path / "pids"
-    pids.mkdir()
-
-    def slow(read, record):
-        (pids / str(os.getpid())).touch()
-        time.sleep(0.05)
-        return read()
-
-    killed = []
-
-    def kill_some():
-        moments = random.Random(3)
-        while len(killed) < 3:
-            time.sleep(moments.uniform(0.1, 0.5))
-            living = [int(path.name) for path in pids.iterdir() if int(path.name) not in killed]
-            if living:
-                killed.append(moments.choice(sorted(living)))
-                os.kill(killed[-1], signal.SIGKILL)
-
-    monkeypatch.setattr(jobs, "run_bundle", reading(slow))
-    thread = threading.Thread(target=kill_some)
-    thread.start()
-    report = ingest(Request(uri=str(source)), lake_uri=str(tmp_path / "lake"))
-    thread.join()
-
-    lake = Lake.open(str(tmp_path / "lake"))
-    sweep(lake)
-    assert len(killed) == 3
-    assert report.outcomes == calm.outcomes
-    assert contents(lake) == contents(Lake.open(str(tmp_path / "calm")))
-    assert_sound(lake)
+    assert len(set(done)) >= min(4, KILLS // 3), f"the kills missed the work: {done}"
 
 
 # ── every stage ────────────────────────────────────────────────────────────────────────────────────────────────────
