@@ -19,12 +19,12 @@ _BLOCK = 1 << 22
 
 
 def check_heaps(path: Path, *, file: str) -> None:
-    """EpisodeError "unreadable_hdf5" where an object of a heap is larger than its collection."""
+    """EpisodeError "unreadable_hdf5" where an object of a heap has no size that fits its collection."""
     state = os.stat(path)
     broken = _broken(str(path), state.st_size, state.st_mtime_ns) if state.st_size <= MAX_BYTES else None
     if broken is not None:
         raise EpisodeError(
-            "unreadable_hdf5", f"the text at byte {broken} says that it is longer than its place: fetch again {file}"
+            "unreadable_hdf5", f"the heap of texts is broken at byte {broken}: fetch again {file}"
         )
 
 
@@ -53,9 +53,8 @@ def _broken_object(descriptor: int, start: int, size_bytes: int) -> int | None:
     place = start + _HEADER
     while place + _HEADER <= stop:
         index, length = struct.unpack("<H6xQ", os.pread(descriptor, _HEADER, place))
-        if index == 0:  # what is free, to the end
-            return None if length <= stop - place else place
-        if length > stop - place - _HEADER:
+        needed = _HEADER + (length + 7) // 8 * 8 if index else length  # 0 is what is free, with its header
+        if not _HEADER <= needed <= stop - place:
             return place
-        place += _HEADER + (length + 7) // 8 * 8
+        place += needed
     return None

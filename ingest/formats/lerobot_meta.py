@@ -15,6 +15,7 @@ VERSIONS = ("v2.0", "v2.1", "v3.0")
 _SHARED = "v3.0"
 BOOKKEEPING = frozenset({"timestamp", "frame_index", "episode_index", "index", "task_index"})
 _CHUNK = 1000
+_MAX_RATE_HZ = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,15 +30,15 @@ class Meta:
     def of(cls, location: Location, root: str) -> "Meta":
         """The dataset at `root`; SourceError where its version is not one that we read or a key is missing."""
         info = read_json(location, root + INFO)
-        version = str(info.get("codebase_version"))
         where = location.file_uri(root + INFO)
+        if not isinstance(info, dict):
+            raise SourceError(f"info.json holds a {type(info).__name__}, expected an object: {where}")
+        version = str(info.get("codebase_version"))
         if version not in VERSIONS:
             raise SourceError(
                 f"found LeRobot {version}, expected {', '.join(VERSIONS)}: convert the dataset at {where}"
             )
-        kinds = {"fps": int | float, "features": dict, "data_path": str, "total_episodes": int}
-        wrong = [f"{key} = {info.get(key)!r:.40}" for key, kind in kinds.items() if not isinstance(info.get(key), kind)]
-        if wrong:
+        if wrong := [f"{key} = {info.get(key)!r:.40}" for key in _wrong_keys(info)] + list(_wrong_features(info)):
             raise SourceError(f"info.json has {', '.join(wrong)}, expected what LeRobot {version} writes: {where}")
         return cls(root=root, info=info)
 
@@ -127,6 +128,28 @@ class Meta:
             return {}
         rows = read_json_lines(location, file)
         return {int(_cell(row, "task_index", file)): str(_cell(row, "task", file)) for row in rows}
+
+
+def _wrong_keys(info: Mapping[str, Any]) -> Iterator[str]:
+    """The keys that LeRobot would not have written so."""
+    kinds = {"fps": int | float, "features": dict, "data_path": str, "total_episodes": int}
+    optional = {"chunks_size": int, "video_path": str, "robot_type": str, "license": str}
+    yield from (key for key, kind in kinds.items() if not isinstance(info.get(key), kind))
+    yield from (key for key, kind in optional.items() if not isinstance(info.get(key), kind | None))
+    rate = info.get("fps")
+    if isinstance(rate, int | float) and not 0 < rate <= _MAX_RATE_HZ:
+        yield "fps"
+
+
+def _wrong_features(info: Mapping[str, Any]) -> Iterator[str]:
+    features = info.get("features")
+    for key, feature in features.items() if isinstance(features, dict) else ():
+        shape = feature.get("shape") if isinstance(feature, dict) else 0
+        is_shape = shape is None or (isinstance(shape, list) and all(isinstance(size, int) for size in shape))
+        if not is_shape or not isinstance(feature.get("dtype"), str):
+            yield f"the feature {key!r} = {feature!r:.80}"
+        elif not all(isinstance(feature.get(name), dict | None) for name in ("info", "video_info")):
+            yield f"the info of {key!r} = {feature!r:.80}"
 
 
 def _cell(row: Any, key: str, file: str) -> Any:

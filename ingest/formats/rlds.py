@@ -42,8 +42,8 @@ def discover(location: Location) -> Discovery | None:
     folders = [folder for folder in _version_folders(location) if _has_steps(location, folder)]
     if not folders:
         return None
-    infos = {folder: read_json(location, _in(folder, "dataset_info.json")) for folder in folders}
-    names = sorted({str(info["name"]) for info in infos.values()})
+    infos = {folder: _info(location, folder) for folder in folders}
+    names = sorted({info["name"] for info in infos.values()})
     if len(names) > 1:
         raise SourceError(
             f"found {len(names)} RLDS datasets ({', '.join(names)}), expected one source at a time: "
@@ -70,7 +70,7 @@ def discover(location: Location) -> Discovery | None:
         fields=tuple(_source_field(item) for item in streams if item.kind == "numbers" and item.is_per_step),
         cameras=tuple(_source_field(item) for item in streams if item.is_camera and item.is_per_step),
         notes=tuple(notes),
-        licence=infos[folders[0]].get("redistributionInfo", {}).get("license"),
+        licence=_licence(infos[folders[0]]),
     )
 
 
@@ -103,6 +103,25 @@ def read(location: Location, record: Record) -> RawEpisode:
         scene=_word(context, "scene", "building"),
         operator=_word(context, "operator", "collector_id"),
     )
+
+
+def _info(location: Location, folder: str) -> dict[str, Any]:
+    """What TFDS says of a dataset; SourceError where it is no object with a name and a list of splits."""
+    file = _in(folder, "dataset_info.json")
+    info = read_json(location, file)
+    told = info if isinstance(info, dict) else {}
+    if not isinstance(told.get("name"), str) or not isinstance(told.get("splits", []), list):
+        raise SourceError(
+            f"found {info!r:.200}, expected an object with a name and splits, as TFDS writes it: fetch again "
+            f"{location.file_uri(file)}"
+        )
+    return told
+
+
+def _licence(info: dict[str, Any]) -> str | None:
+    terms = info.get("redistributionInfo")
+    told = terms.get("license") if isinstance(terms, dict) else None
+    return told if isinstance(told, str) else None
 
 
 def _in(folder: str, file: str) -> str:

@@ -11,6 +11,7 @@ import resource
 import shutil
 import signal
 import sys
+import traceback
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -26,15 +27,16 @@ from ingest import bundle as bundles
 from ingest.bundle import Job, run_bundle
 from ingest.conventions.checks import judge
 from ingest.conventions.probe import measures_of, probe
-from ingest.detect import detect, find_embodiment
+from ingest.detect import find_embodiment, format_named
 from ingest.draft import draft
+from ingest.job import Request, discover
 from ingest.location import Location
 from ingest.plan import UNFORESEEN, PlannedBundle, _parse_record, _told_record, source_keys
 from ingest.record import Discovery, Record
 from schema.commit import Bundle, _stamped
 from schema.digest import canonical_json, digest_json
 from schema.embodiment import Embodiment
-from schema.errors import ConfigError, RobomixError, SourceError
+from schema.errors import ConfigError, RobomixError
 from schema.picture import ImageSettings
 from schema.tables import TABLES
 from tests.ingest.fuzz_logs import LOGS
@@ -77,10 +79,8 @@ class Taken:
 
 def ingested(folder: Path, robot: Embodiment) -> Taken:
     """A folder's log taken the way of `ingest.job`, without a lake; whatever would stop the driver is raised."""
-    location = Location.of(str(folder))
-    reader, discovery = detect(location, None)
-    if not discovery.records:
-        raise SourceError(f"found no episode at {location.uri}")
+    location, discovery = discover(Request(uri=str(folder)))
+    reader = format_named(discovery.format)
     _look_at(discovery)
     job = Job(
         lake_uri=str(folder / "lake"),
@@ -204,7 +204,8 @@ def _fate(folder: Path, file: Path, *, robot: Embodiment, clean: Taken) -> Fate:
         fate.failures += _unnamed(str(error), file, folder=folder)
         return fate
     except Exception as error:
-        fate.failures.append(f"the driver would stop: {type(error).__name__}: {error!s:.300} {error.__notes__ if hasattr(error, '__notes__') else ''}")
+        place = " < ".join(f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[:-7:-1])
+        fate.failures.append(f"the driver would stop: {type(error).__name__}: {error!s:.300} in {place}")
         return fate
     for key, content in taken.episodes.items():
         fate.same += clean.episodes.get(key) == content

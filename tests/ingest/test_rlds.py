@@ -378,3 +378,17 @@ def test_the_episodes_own_flag_of_success_goes_before_its_folder(tmp_path, flag)
     write_rlds(tmp_path, [episode], features=features)
 
     assert read(tmp_path).success is flag
+
+
+@pytest.mark.parametrize("told", ["[]", "{}", '{"name": "a", "splits": 3}', '{"name": 5, "splits": []}', '{"name": "\\ud800"}'])
+def test_a_description_that_tfds_would_not_write_is_refused_by_name(tmp_path, told):
+    write_rlds(tmp_path)
+    next(tmp_path.rglob("dataset_info.json")).write_text(told)
+    with pytest.raises(SourceError, match=r"dataset_info\.json"):
+        rlds.discover(Location.of(str(tmp_path)))
+
+
+def test_an_absurd_promise_is_refused_and_not_accounted_for_one_by_one(tmp_path):
+    shard = write_rlds(tmp_path, promised=99_999_999_999)
+    with pytest.raises(SourceError, match=f"99999999999.*{shard.name}"):
+        rlds.discover(Location.of(str(tmp_path)))
