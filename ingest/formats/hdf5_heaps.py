@@ -20,12 +20,10 @@ _BLOCK = 1 << 22
 
 def check_heaps(path: Path, *, file: str) -> None:
     """EpisodeError "unreadable_hdf5" where an object of a heap has no size that fits its collection."""
-    state = os.stat(path)
+    state = path.stat()
     broken = _broken(str(path), state.st_size, state.st_mtime_ns) if state.st_size <= MAX_BYTES else None
     if broken is not None:
-        raise EpisodeError(
-            "unreadable_hdf5", f"the heap of texts is broken at byte {broken}: fetch again {file}"
-        )
+        raise EpisodeError("unreadable_hdf5", f"the heap of texts is broken at byte {broken}: fetch again {file}")
 
 
 @lru_cache(maxsize=256)

@@ -117,7 +117,7 @@ class Meta:
         file = f"{self.root}meta/episodes.jsonl"
         if file not in location.files:
             raise SourceError(f"found no meta/episodes.jsonl, expected it beside info.json: {location.file_uri(file)}")
-        return {int(_cell(row, "episode_index", file)): row for row in read_json_lines(location, file)}
+        return {_index(row, "episode_index", file): row for row in read_json_lines(location, file)}
 
     def tasks(self, location: Location) -> dict[int, str]:
         """The text of each task index; empty where the dataset has no tasks.jsonl."""
@@ -127,7 +127,7 @@ class Meta:
         if file not in location.files:
             return {}
         rows = read_json_lines(location, file)
-        return {int(_cell(row, "task_index", file)): str(_cell(row, "task", file)) for row in rows}
+        return {_index(row, "task_index", file): str(_cell(row, "task", file)) for row in rows}
 
 
 def _wrong_keys(info: Mapping[str, Any]) -> Iterator[str]:
@@ -156,6 +156,13 @@ def _cell(row: Any, key: str, file: str) -> Any:
     if not isinstance(row, Mapping) or key not in row:
         raise SourceError(f"a row lacks {key!r}: {row!r}; mend {file}")
     return row[key]
+
+
+def _index(row: Any, key: str, file: str) -> int:
+    index = _cell(row, key, file)
+    if not isinstance(index, int):
+        raise SourceError(f"{key} is {index!r:.80}, expected a whole number; mend {file}")
+    return index
 
 
 def _is_depth(feature: Mapping[str, Any]) -> bool:

@@ -172,7 +172,9 @@ LOGS: dict[str, FuzzLog] = {
         kinds=_IN_ZARR,
     ),
     "zarr 2 zlib": FuzzLog(
-        write=lambda folder: write_zarr(folder / "a.zarr", compressor=Zlib(), **_ZARR), robot=_zarr_robot, kinds=_IN_ZARR
+        write=lambda folder: write_zarr(folder / "a.zarr", compressor=Zlib(), **_ZARR),
+        robot=_zarr_robot,
+        kinds=_IN_ZARR,
     ),
     "zarr 3": FuzzLog(
         write=lambda folder: write_zarr(folder / "a.zarr", zarr_format=3, **_ZARR), robot=_zarr_robot, kinds=_IN_ZARR

@@ -1,7 +1,7 @@
 """A process that damages logs and ingests them as a driver and its workers would: what `test_fuzz` runs.
 
-It reads lines of `<log> TAB <number>` and answers each with a line of JSON, a `Fate`. It dies where a decoder does. By hand:
-`echo -e 'mcap\t17' | python -m tests.ingest.fuzz_worker /tmp/fuzz`.
+It reads lines of `<log> TAB <number>` and answers each with a line of JSON, a `Fate`. It dies where a decoder does.
+By hand: `echo -e 'mcap\t17' | python -m tests.ingest.fuzz_worker /tmp/fuzz`.
 """
 
 import faulthandler
@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -94,8 +93,7 @@ def ingested(folder: Path, robot: Embodiment) -> Taken:
         licence=discovery.licence,
     )
     done = [
-        (planned, probe(job, planned), run_bundle(job, planned))
-        for planned in _planned(location, discovery.records)
+        (planned, probe(job, planned), run_bundle(job, planned)) for planned in _planned(location, discovery.records)
     ]
     judge(measures_of([(planned, said) for planned, said, _ in done]), robot)
     found = [_committed(bundle) for _, _, bundle in done]
@@ -132,7 +130,9 @@ def _committed(bundle: Bundle) -> dict[str, str]:
         _stamped(list(rows), name)
     table = _stamped(list(bundle.episodes), "episodes").drop_columns(["committed_at"])
     return {
-        row["episode_id"]: digest_json(repr([{k: v for k, v in row.items() if k not in _ELSEWHERE}, bundle.annotations]))
+        row["episode_id"]: digest_json(
+            repr([{k: v for k, v in row.items() if k not in _ELSEWHERE}, bundle.annotations])
+        )
         for row in table.to_pylist()
     }
 
@@ -203,8 +203,10 @@ def _fate(folder: Path, file: Path, *, robot: Embodiment, clean: Taken) -> Fate:
         fate.refused.append("source")
         fate.failures += _unnamed(str(error), file, folder=folder)
         return fate
-    except Exception as error:
-        place = " < ".join(f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[:-7:-1])
+    except Exception as error:  # noqa: BLE001 - recorded
+        place = " < ".join(
+            f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[:-7:-1]
+        )
         fate.failures.append(f"the driver would stop: {type(error).__name__}: {error!s:.300} in {place}")
         return fate
     for key, content in taken.episodes.items():

@@ -11,7 +11,21 @@ import numpy as np
 
 _ENDS = 512
 _SIZES = (0, 1, -1, 127, 128, 255, 256, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, -(2**63))
-_WORDS = (b"0", b"-1", b"2", b"99999999999", b"1e999", b"-0.5", b"NaN", b"null", b"true", b'""', b"[]", b"{}", b'"\\ud800"')
+_WORDS = (
+    b"0",
+    b"-1",
+    b"2",
+    b"99999999999",
+    b"1e999",
+    b"-0.5",
+    b"NaN",
+    b"null",
+    b"true",
+    b'""',
+    b"[]",
+    b"{}",
+    b'"\\ud800"',
+)
 """What may come to stand where a text had a number."""
 
 

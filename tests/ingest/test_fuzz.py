@@ -1,4 +1,4 @@
-"""Damaged logs of every format: refused by a message that names the file, or taken as another episode than was recorded.
+"""Damaged logs of every format: refused by a message that names the file, or taken as another episode.
 
 Never may a driver stop with anything but a message, hang, take gigabytes, or take other content under the digest of the
 recorded episode. A decoder that crashes takes its process with it, which an ingest outlives (`ingest.tasks`); such

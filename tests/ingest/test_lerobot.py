@@ -363,8 +363,16 @@ def test_a_description_that_is_no_object_is_refused_by_name(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["episodes", "tasks"])
-@pytest.mark.parametrize("line", [b"\xff", b"{", b'{"task_index": 0, "episode_index": 0, "task": "\\ud800"}'])
-def test_a_list_that_is_no_text_is_refused_before_anything_is_planned(tmp_path, name, line):
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\xff",
+        b"{",
+        b'{"task_index": "", "episode_index": [], "task": "a"}',
+        b'{"task_index": 0, "episode_index": 0, "task": "\\ud800"}',
+    ],
+)
+def test_a_list_that_is_broken_is_refused_before_anything_is_planned(tmp_path, name, line):
     write_lerobot(tmp_path)
     (tmp_path / f"meta/{name}.jsonl").write_bytes(line)
     with pytest.raises(SourceError, match=rf"{name}\.jsonl"):

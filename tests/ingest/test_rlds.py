@@ -380,7 +380,9 @@ def test_the_episodes_own_flag_of_success_goes_before_its_folder(tmp_path, flag)
     assert read(tmp_path).success is flag
 
 
-@pytest.mark.parametrize("told", ["[]", "{}", '{"name": "a", "splits": 3}', '{"name": 5, "splits": []}', '{"name": "\\ud800"}'])
+@pytest.mark.parametrize(
+    "told", ["[]", "{}", '{"name": "a", "splits": 3}', '{"name": 5, "splits": []}', '{"name": "\\ud800"}']
+)
 def test_a_description_that_tfds_would_not_write_is_refused_by_name(tmp_path, told):
     write_rlds(tmp_path)
     next(tmp_path.rglob("dataset_info.json")).write_text(told)
