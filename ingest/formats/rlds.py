@@ -90,7 +90,7 @@ def read(location: Location, record: Record) -> RawEpisode:
     context = _context([stream for stream in streams if not stream.is_per_step], features)
     count = max(map(len, numbers.values()), default=0)
     return RawEpisode(
-        digest=digest_bytes(payload),
+        digest=_digest(payload, streams, features),
         fields=numbers,
         pictures=pictures,
         is_checked=True,
@@ -122,6 +122,12 @@ def _licence(info: dict[str, Any]) -> str | None:
     terms = info.get("redistributionInfo")
     told = terms.get("license") if isinstance(terms, dict) else None
     return told if isinstance(told, str) else None
+
+
+def _digest(payload: bytes, streams: tuple[Stream, ...], features: Mapping[str, Any]) -> str:
+    """Over the record, and over how features.json says that it is to be read: bytes mean nothing without."""
+    read_as = sorted((s.key, s.kind, s.dtype, s.shape, s.encoding) for s in streams if s.key in features)
+    return digest_bytes(payload, repr(read_as).encode())
 
 
 def _in(folder: str, file: str) -> str:

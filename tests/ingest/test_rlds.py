@@ -394,3 +394,11 @@ def test_an_absurd_promise_is_refused_and_not_accounted_for_one_by_one(tmp_path)
     shard = write_rlds(tmp_path, promised=99_999_999_999)
     with pytest.raises(SourceError, match=f"99999999999.*{shard.name}"):
         rlds.discover(Location.of(str(tmp_path)))
+
+
+def test_a_record_that_is_read_another_way_is_another_episode(tmp_path):
+    write_rlds(tmp_path / "a")
+    write_rlds(tmp_path / "b")
+    file = next((tmp_path / "b").rglob("features.json"))
+    file.write_text(file.read_text().replace("is_first", "is_fisrt"))
+    assert read(tmp_path / "a").digest != read(tmp_path / "b").digest
