@@ -26,7 +26,7 @@ from schema.digest import digest_bytes
 from tests.ingest.fuzz_logs import LOGS
 
 REPO = Path(__file__).parents[2]
-BRIEF = 24
+BRIEF = 8
 COUNT = int(os.environ.get("ROBOMIX_FUZZ", str(BRIEF)))
 SILENT_S = 300.0
 """A worker that says nothing for so long, on however busy a machine, hangs; of work it may do `LONGEST_S`."""
