@@ -88,9 +88,8 @@ def discover(request: Request) -> tuple[Location, Discovery]:
     location = Location.of(request.uri)
     _, discovery = detect(location, request.format)
     if not discovery.records:
-        raise SourceError(
-            f"found no episode at {location.uri} ({discovery.format}): expected at least one; is the copy complete?"
-        )
+        told = "; ".join(["expected at least one: is the copy complete?", *discovery.notes])
+        raise SourceError(f"found no episode at {location.uri} ({discovery.format}), {told}")
     return location, discovery
 
 

@@ -27,7 +27,7 @@ def read_json_lines(location: Location, file: str) -> list[Any]:
 @lru_cache(maxsize=64)
 def _json(uri: str, version: FileStamp) -> Any:
     try:
-        return json.loads(_text(uri, version))
+        return _plain(_text(uri, version))
     except (ValueError, RecursionError) as error:
         raise SourceError(f"not valid JSON: {error}; mend or fetch again {uri}") from error
 
@@ -35,14 +35,26 @@ def _json(uri: str, version: FileStamp) -> Any:
 @lru_cache(maxsize=16)
 def _json_lines(uri: str, version: FileStamp) -> list[Any]:
     values = []
-    for number, line in enumerate(_text(uri, version).splitlines(), start=1):
+    try:
+        lines = _text(uri, version).splitlines()
+    except ValueError as error:
+        raise SourceError(f"not text: {error}; mend or fetch again {uri}") from error
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            values.append(json.loads(line))
+            values.append(_plain(line))
         except (ValueError, RecursionError) as error:
             raise SourceError(f"line {number} is not valid JSON: {error}; mend or fetch again {uri}") from error
     return values
+
+
+def _plain(text: str) -> Any:
+    """The value; ValueError where it holds half a character, which nothing can store."""
+    value = json.loads(text)
+    if "\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def _text(uri: str, version: FileStamp) -> str:

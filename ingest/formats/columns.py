@@ -82,8 +82,15 @@ def pictures_of(
     open_file: Callable[[], pq.ParquetFile], *, name: str, fetch: Callable[[str], bytes]
 ) -> Iterator[bytes]:
     """A column of encoded pictures, a few rows in memory at a time; `fetch` reads one that is kept by path."""
-    for batch in open_file().iter_batches(batch_size=_PICTURE_ROWS, columns=[name]):
-        for item in batch.column(0).to_pylist():
+    batches = open_file().iter_batches(batch_size=_PICTURE_ROWS, columns=[name])
+    while True:
+        try:
+            items = next(batches).column(0).to_pylist()
+        except StopIteration:
+            return
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise EpisodeError("unreadable_parquet", f"the column {name!r} cannot be read: {error}") from error
+        for item in items:
             yield _encoded(item, name=name, fetch=fetch)
 
 

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
+from ingest.formats.hdf5_heaps import check_heaps
 from schema.errors import EpisodeError
 
 MAX_LINKS = 100_000
@@ -25,6 +26,8 @@ _ODD = (*_BROKEN, TypeError, KeyError, AttributeError, NotImplementedError, Arit
 def open_hdf5(place: Path | BinaryIO, *, file: str) -> Iterator[h5py.File]:
     """The file for reading; EpisodeError "unreadable_hdf5" where it, or what is read inside, is cut or broken."""
     options = {"locking": False} if isinstance(place, Path) else {}
+    if isinstance(place, Path):
+        check_heaps(place, file=file)
     try:
         with h5py.File(place, "r", **options) as handle:
             yield handle

@@ -8,6 +8,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from io import BytesIO
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ _TEXT_COLUMNS = ("task_description", "language_instruction", "coarse_action")
 """Annotation columns that hold the index of an instruction; others hold verdicts such as "valid"."""
 
 _FILES = (".parquet", ".mp4")
+MAX_UNLISTED = 1_000_000
+"""So many episodes may be promised and not listed, each of which is accounted for."""
 
 _ROW_KEYS = {
     "episode_index",
@@ -54,6 +57,8 @@ def discover(location: Location) -> Discovery | None:
     metas = [Meta.of(location, root) for root in roots]
     if not metas:
         return None
+    for meta in metas:
+        meta.tasks(location)  # a broken list of tasks is everybody's
     robots = sorted({str(meta.info.get("robot_type")) for meta in metas})
     if len(robots) > 1:
         raise SourceError(
@@ -83,6 +88,11 @@ def discover(location: Location) -> Discovery | None:
 
 def _records(location: Location, meta: Meta, *, first_index: int) -> tuple[list[Record], list[str]]:
     listed, promised = meta.episodes(location), int(meta.info["total_episodes"])
+    if promised - len(listed) > MAX_UNLISTED:
+        raise SourceError(
+            f"info.json promises {promised} episodes, {_list_of(meta)} lists {len(listed)}, expected as many: fetch "
+            f"them again, or correct total_episodes in {location.file_uri(meta.root + INFO)}"
+        )
     episodes = sorted({*listed, *range(promised)})
     cameras = len(meta.cameras())
     records = [
@@ -127,7 +137,7 @@ def _record(
     location: Location, meta: Meta, *, index: int, episode: int, row: Mapping[str, Any] | None, cameras: int
 ) -> Record:
     data = meta.data_file(episode, row)
-    told = {key: value for key, value in (row or {}).items() if isinstance(value, str | int | float) or key == "tasks"}
+    told = {key: value for key, value in (row or {}).items() if _is_plain(value) or key == "tasks"}
     length = told["length"] if isinstance(told.get("length"), int) else None
     problem = None
     if data not in location.files or (row is not None and data.endswith(INFO)):
@@ -149,6 +159,10 @@ def _record(
         problem=problem,
         meta={"root": meta.root, "episode": episode, "row": told},
     )
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int) or (isinstance(value, float) and isfinite(value))
 
 
 def read(location: Location, record: Record) -> RawEpisode:
@@ -200,7 +214,8 @@ def _own(location: Location, meta: Meta, record: Record) -> Part:
         for key, video in videos.items()
     }
     for key in meta.image_keys():
-        pictures[key] = each_picture(pictures_of(open_file, name=key, fetch=partial(_fetch, location, meta.root)))
+        encoded = pictures_of(open_file, name=key, fetch=partial(_fetch, location, meta.root))
+        pictures[key] = each_picture(encoded)
     for key, video in videos.items():
         skipped += [f"{key}: {kind}" for kind in other_streams(BytesIO(video), file=key)]
     hasher = Hasher()

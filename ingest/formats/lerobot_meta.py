@@ -16,7 +16,7 @@ VERSIONS = ("v2.0", "v2.1", "v3.0")
 _SHARED = "v3.0"
 BOOKKEEPING = frozenset({"timestamp", "frame_index", "episode_index", "index", "task_index"})
 _CHUNK = 1000
-_MAX_RATE_HZ = 1000
+_MAX_RATE_HZ = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,13 +32,13 @@ class Meta:
         """The dataset at `root`; SourceError where its version is not one that we read or a key is missing."""
         info, where = read_json(location, root + INFO), location.file_uri(root + INFO)
         if not isinstance(info, dict):
-            raise SourceError(f"found a {type(info).__name__}, expected what LeRobot writes: {where}")
+            raise SourceError(f"info.json holds a {type(info).__name__}, expected an object: {where}")
         version = str(info.get("codebase_version"))
         if version not in VERSIONS:
             raise SourceError(
                 f"found LeRobot {version}, expected {', '.join(VERSIONS)}: convert the dataset at {where}"
             )
-        if wrong := list(_wrong(info)):
+        if wrong := [f"{key} = {info.get(key)!r:.40}" for key in _wrong_keys(info)] + list(_wrong_features(info)):
             raise SourceError(f"info.json has {', '.join(wrong)}, expected what LeRobot {version} writes: {where}")
         return cls(root=root, info=info)
 
@@ -125,7 +125,7 @@ class Meta:
         file = f"{self.root}meta/episodes.jsonl"
         if file not in location.files:
             raise SourceError(f"found no meta/episodes.jsonl, expected it beside info.json: {location.file_uri(file)}")
-        return {int(_cell(row, "episode_index", file)): row for row in read_json_lines(location, file)}
+        return {_index(row, "episode_index", file): row for row in read_json_lines(location, file)}
 
     def tasks(self, location: Location) -> dict[int, str]:
         """The text of each task index; empty where the dataset has no tasks.jsonl."""
@@ -135,26 +135,42 @@ class Meta:
         if file not in location.files:
             return {}
         rows = read_json_lines(location, file)
-        return {int(_cell(row, "task_index", file)): str(_cell(row, "task", file)) for row in rows}
+        return {_index(row, "task_index", file): str(_cell(row, "task", file)) for row in rows}
 
 
-def _wrong(info: Mapping[str, Any]) -> Iterator[str]:
-    """What cannot be of what is needed of an info.json."""
+def _wrong_keys(info: Mapping[str, Any]) -> Iterator[str]:
+    """The keys that LeRobot would not have written so."""
     kinds = {"fps": int | float, "features": dict, "data_path": str, "total_episodes": int}
-    for key, kind in kinds.items():
-        if not isinstance(info.get(key), kind):
-            yield f"{key} = {info.get(key)!r:.40}"
-        elif key == "fps" and not 0 < info[key] <= _MAX_RATE_HZ:
-            yield f"{key} = {info[key]!r:.40}"
-        elif key == "features":
-            odd = (name for name, feature in info[key].items() if not isinstance(feature, dict))
-            yield from (f"features.{name} = {info[key][name]!r:.40}" for name in odd)
+    optional = {"chunks_size": int, "video_path": str, "robot_type": str, "license": str}
+    yield from (key for key, kind in kinds.items() if not isinstance(info.get(key), kind))
+    yield from (key for key, kind in optional.items() if not isinstance(info.get(key), kind | None))
+    rate = info.get("fps")
+    if isinstance(rate, int | float) and not 0 < rate <= _MAX_RATE_HZ:
+        yield "fps"
+
+
+def _wrong_features(info: Mapping[str, Any]) -> Iterator[str]:
+    features = info.get("features")
+    for key, feature in features.items() if isinstance(features, dict) else ():
+        shape = feature.get("shape") if isinstance(feature, dict) else 0
+        is_shape = shape is None or (isinstance(shape, list) and all(isinstance(size, int) for size in shape))
+        if not is_shape or not isinstance(feature.get("dtype"), str):
+            yield f"the feature {key!r} = {feature!r:.80}"
+        elif not all(isinstance(feature.get(name), dict | None) for name in ("info", "video_info")):
+            yield f"the info of {key!r} = {feature!r:.80}"
 
 
 def _cell(row: Any, key: str, file: str) -> Any:
     if not isinstance(row, Mapping) or key not in row:
         raise SourceError(f"a row lacks {key!r}: {row!r}; mend {file}")
     return row[key]
+
+
+def _index(row: Any, key: str, file: str) -> int:
+    index = _cell(row, key, file)
+    if not isinstance(index, int):
+        raise SourceError(f"{key} is {index!r:.80}, expected a whole number; mend {file}")
+    return index
 
 
 def _is_depth(feature: Mapping[str, Any]) -> bool:

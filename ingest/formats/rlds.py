@@ -92,7 +92,7 @@ def read(location: Location, record: Record) -> RawEpisode:
     context = _context([stream for stream in of_episode if stream.kind in {"text", "numbers"}], features)
     count = max(map(len, numbers.values()), default=0)
     return RawEpisode(
-        digest=digest_bytes(payload),
+        digest=_digest(payload, streams, features),
         fields=numbers,
         pictures=pictures,
         is_checked=True,
@@ -112,15 +112,16 @@ def read(location: Location, record: Record) -> RawEpisode:
 
 
 def _info(location: Location, folder: str) -> dict[str, Any]:
-    """What dataset_info.json says; SourceError where it does not name the dataset, or list its splits."""
+    """What TFDS says of a dataset; SourceError where it is no object with a name and a list of splits."""
     file = _in(folder, "dataset_info.json")
     info = read_json(location, file)
-    is_sound = isinstance(info, dict) and isinstance(info.get("name"), str)
-    if not is_sound or not isinstance(info.get("splits", []), list):
+    told = info if isinstance(info, dict) else {}
+    if not isinstance(told.get("name"), str) or not isinstance(told.get("splits", []), list):
         raise SourceError(
-            f"dataset_info.json names no dataset and its splits, expected what TFDS writes: {location.file_uri(file)}"
+            f"found {info!r:.200}, expected an object with a name and splits, as TFDS writes it: fetch again "
+            f"{location.file_uri(file)}"
         )
-    return dict(info)
+    return told
 
 
 def _licence(info: Mapping[str, Any]) -> str | None:
@@ -133,6 +134,12 @@ def _is_left_out(stream: Stream) -> bool:
     """Depth pictures and masks, and words per step that are no instruction."""
     is_word = stream.kind == "text" and not _INSTRUCTION.fullmatch(_base(stream.key))
     return is_word or (stream.kind == "image" and not stream.is_camera)
+
+
+def _digest(payload: bytes | memoryview, streams: tuple[Stream, ...], features: Mapping[str, Any]) -> str:
+    """Over the record, and over how features.json says that it is to be read: bytes mean nothing without."""
+    read_as = sorted((s.key, s.kind, s.dtype, s.shape, s.encoding) for s in streams if s.key in features)
+    return digest_bytes(payload, repr(read_as).encode())
 
 
 def _in(folder: str, file: str) -> str:

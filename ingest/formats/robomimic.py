@@ -164,7 +164,13 @@ def read(location: Location, record: Record) -> RawEpisode:
         ]
         told, long = _attribute_notes(attrs)
         return RawEpisode(
-            digest=_digest(fields, {path: datasets[path] for path in cameras.values()}, attrs=attrs, file=uri),
+            digest=_digest(
+                fields,
+                {path: datasets[path] for path in cameras.values()},
+                attrs=attrs,
+                environment=environment,
+                file=uri,
+            ),
             fields=fields,
             pictures={
                 key: _pictures(location, file, demo=f"{_DATA}/{demo}", path=path) for key, path in cameras.items()
@@ -267,9 +273,17 @@ def _attribute_notes(attrs: Mapping[str, Any]) -> tuple[list[str], dict[str, int
 
 
 def _digest(
-    fields: Mapping[str, Numbers], pictures: Mapping[str, h5py.Dataset], *, attrs: Mapping[str, Any], file: str
+    fields: Mapping[str, Numbers],
+    pictures: Mapping[str, h5py.Dataset],
+    *,
+    attrs: Mapping[str, Any],
+    environment: Environment,
+    file: str,
 ) -> str:
-    """Over the numbers as read and the pictures as stored: the same demo in another file is the same episode."""
+    """Over the numbers as read and the pictures as stored: the same demo in another file is the same episode.
+
+    So is what the file says of all its demos, where it is taken as this one's.
+    """
     hasher = Hasher()
     for path, values in sorted(fields.items()):
         hasher.update(f"{path}{values.dtype.str}{values.shape}".encode())
@@ -277,7 +291,8 @@ def _digest(
     for path, dataset in sorted(pictures.items()):
         hasher.update(path.encode())
         digest_stored(hasher, dataset, file=file)
-    hasher.update(repr(sorted((name, str(value)) for name, value in attrs.items())).encode())
+    hasher.update(repr(sorted((name, str(value)) for name, value in attrs.items())).encode("utf-8", "replace"))
+    hasher.update(repr(environment).encode("utf-8", "replace"))
     return hasher.hexdigest()
 
 

@@ -13,6 +13,8 @@ from ingest.formats.tfrecord import Scan
 from ingest.record import Problem, Record
 from schema.errors import SourceError
 
+MAX_MISSING = 1_000_000
+"""So many promised records of a file may be missing, each of which is accounted for."""
 _DEFAULT_TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 
 
@@ -90,6 +92,8 @@ def records_of(shard: Shard, found: Scan | None, *, first_index: int) -> tuple[l
     if found and found.problem:
         records.append(_record(shard, first_index + len(records), start=found.broken_at, problem=found.problem))
     missing = _missing(shard, found)
+    if (shard.promised or 0) - len(records) > MAX_MISSING:
+        raise SourceError(f"expected at most {MAX_MISSING} records to be missing of a file; {missing.message}")
     for number in range(len(records), shard.promised or 0):
         problem = Problem(reason=missing.reason, message=f"record {number} of the shard: {missing.message}")
         records.append(_record(shard, first_index + number, problem=problem))

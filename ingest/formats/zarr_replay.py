@@ -157,10 +157,15 @@ def _texts(files: ZarrFiles, name: str, *, count: int) -> list[str]:
     info = files.info(path)
     if info.shape != (count,) or info.dtype is None or info.dtype.kind not in "US" or info.problem():
         return []
-    return [
-        word.decode("utf-8", "replace") if isinstance(word, bytes) else word
-        for word in _read(files, info, range(count)).tolist()
-    ]
+    try:
+        return [_word(word) for word in _read(files, info, range(count)).tolist()]
+    except ValueError as error:
+        raise EpisodeError("unreadable_zarr", f"{path!r} is no text ({error}); fetch again {files.uri}") from error
+
+
+def _word(word: bytes | str) -> str:
+    """The text; ValueError where it has no character of that number, which numpy lets pass."""
+    return word.decode("utf-8", "replace") if isinstance(word, bytes) else word.encode().decode()
 
 
 def read(location: Location, record: Record) -> RawEpisode:
@@ -181,7 +186,7 @@ def read(location: Location, record: Record) -> RawEpisode:
     notes += [f"chunk {name!r} is not there, which Zarr reads as the fill value" for name in sorted(files.missing)]
     text = next((str(told[name]).strip() for name in _TEXTS if told.get(name)), None)
     return RawEpisode(
-        digest=_digest(files, fields, readable, rows=rows),
+        digest=_digest(files, fields, readable, rows=rows, said=_said(told, text)),
         fields=fields,
         pictures={_key(info): _pictures(files, info, rows) for info in readable},
         absent=absent,
@@ -262,9 +267,17 @@ def _read(files: ZarrFiles, info: ArrayInfo, rows: range) -> Any:
         ) from error
 
 
-def _digest(files: ZarrFiles, fields: dict[str, Numbers], cameras: list[ArrayInfo], *, rows: range) -> str:
-    """Over the episode's own numbers and pixels, wherever they lie."""
+def _said(told: dict[str, Any], text: str | None) -> list[Any]:
+    """What the buffer says of an episode that becomes part of it."""
+    return [_rate(told), told.get("task"), text, told.get("success"), told.get("simulated")]
+
+
+def _digest(
+    files: ZarrFiles, fields: dict[str, Numbers], cameras: list[ArrayInfo], *, rows: range, said: list[Any]
+) -> str:
+    """Over the episode's own numbers and pixels, wherever they lie, and what is said of them."""
     hasher = Hasher()
+    hasher.update(repr(said).encode())
     for name, values in sorted(fields.items()):
         hasher.update(f"{name} {values.dtype} {values.shape}".encode())
         hasher.update(np.ascontiguousarray(values).data)

@@ -1,83 +1,100 @@
-"""Damaged logs: a file of a log is mutated, and the log is taken as a worker would take it.
+"""Mutations of a file's bytes: what disks, networks, interrupted copies and careless hands do to logs.
 
-Nobody can see a changed bit among raw numbers, so a record may come out with other numbers, but then its digest is
-another too: it never passes for the episode that was recorded.
+Half of the damage falls anywhere, the rest near the ends of the file, where containers keep what they say of
+themselves.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
+import re
+from collections.abc import Callable
 
 import numpy as np
 
-from ingest.location import Location
-from ingest.record import Format, Record
-from schema.digest import digest_bytes
-from schema.embodiment import load_embodiment
-from schema.episode import Episode
-from schema.errors import RobomixError
-from tests.ingest.taking import converted
-
-FORESEEN = (RobomixError, OSError, ValueError, ArithmeticError, EOFError)
-"""What a worker puts in quarantine; anything else would stop the job."""
+_ENDS = 512
+_SIZES = (0, 1, -1, 127, 128, 255, 256, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, -(2**63))
+_WORDS = (
+    b"0",
+    b"-1",
+    b"2",
+    b"99999999999",
+    b"1e999",
+    b"-0.5",
+    b"NaN",
+    b"null",
+    b"true",
+    b'""',
+    b"[]",
+    b"{}",
+    b'"\\ud800"',
+)
+"""What may come to stand where a text had a number."""
 
 
 def mutate(content: bytes, random: np.random.Generator) -> bytes:
-    """Bits flipped, the end cut off, bytes overwritten, taken out or put in."""
-    kind, at, length = random.integers(5), int(random.integers(len(content))), int(random.integers(1, 64))
-    if kind == 0:
-        damaged = bytearray(content)
-        for place in random.integers(len(content), size=random.integers(1, 9)):
-            damaged[place] ^= 1 << int(random.integers(8))
-        return bytes(damaged)
-    noise = [random.bytes(length), b"\xff" * length, b"\0" * length][random.integers(3)]
-    before = content[:at]
-    return [
-        before,
-        before + noise + content[at + length :],
-        before + content[at + length :],
-        before + noise + content[at:],
-    ][kind - 1]
+    """The content, damaged in one of a few ways; the same generator gives the same damage."""
+    kinds: tuple[Callable[[bytes, np.random.Generator], bytes], ...] = (
+        _flip_bits,
+        _flip_bits,
+        _cut_off,
+        _overwrite,
+        _take_out,
+        _put_in,
+        _write_a_size,
+        _write_a_word,
+    )
+    return kinds[random.integers(len(kinds))](content, random)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fate:
-    """What became of a record: an episode, or a message."""
-
-    record: Record
-    digest: str | None = None
-    content: str | None = None
-    """A digest of all that the lake would hold of it."""
-    message: str | None = None
+def _place(content: bytes, random: np.random.Generator) -> int:
+    size, where = len(content), random.integers(4)
+    if where < 2 or size <= 2 * _ENDS:
+        return int(random.integers(size + 1))
+    near = int(random.integers(_ENDS))
+    return near if where == 2 else size - near
 
 
-def fates(folder: Path, *, reader: Format, embodiment: str) -> list[Fate]:
-    """Every record of a folder, taken or refused; whatever else happens is raised."""
-    location = Location.of(str(folder))
-    discovery = reader.discover(location)
-    return [_fate(location, record, reader=reader, embodiment=embodiment) for record in (discovery or _NOTHING).records]
+def _noise(random: np.random.Generator) -> bytes:
+    length = int(random.integers(1, 64))
+    return (random.bytes(length), b"\xff" * length, b"\0" * length)[random.integers(3)]
 
 
-@dataclass(frozen=True)
-class _Nothing:
-    records: tuple[Record, ...] = ()
+def _flip_bits(content: bytes, random: np.random.Generator) -> bytes:
+    damaged = bytearray(content)
+    for _ in range(random.integers(1, 9) if content else 0):
+        damaged[min(_place(content, random), len(content) - 1)] ^= 1 << int(random.integers(8))
+    return bytes(damaged)
 
 
-_NOTHING = _Nothing()
+def _cut_off(content: bytes, random: np.random.Generator) -> bytes:
+    return content[: _place(content, random)]
 
 
-def _fate(location: Location, record: Record, *, reader: Format, embodiment: str) -> Fate:
-    if record.problem is not None:
-        return Fate(record=record, message=record.problem.message)
-    robot = load_embodiment(embodiment)
-    try:
-        episode = converted(location, record, reader=reader, robot=robot)
-    except FORESEEN as error:
-        return Fate(record=record, message=str(error))
-    return Fate(record=record, digest=episode.episode_id, content=_content(episode))
+def _overwrite(content: bytes, random: np.random.Generator) -> bytes:
+    place, noise = _place(content, random), _noise(random)
+    return content[:place] + noise + content[place + len(noise) :]
 
 
-def _content(episode: Episode) -> str:
-    numbers = [part for name, v in sorted(episode.signals.items()) for part in (name.encode(), v.tobytes())]
-    pictures = [part.jpeg for _, pictures in sorted(episode.cameras.items()) for part in pictures]
-    words = [instruction.text.encode() for instruction in episode.instructions]
-    return digest_bytes(*numbers, *pictures, *words)
+def _take_out(content: bytes, random: np.random.Generator) -> bytes:
+    place = _place(content, random)
+    return content[:place] + content[place + len(_noise(random)) :]
+
+
+def _put_in(content: bytes, random: np.random.Generator) -> bytes:
+    place = _place(content, random)
+    return content[:place] + _noise(random) + content[place:]
+
+
+def _write_a_size(content: bytes, random: np.random.Generator) -> bytes:
+    """A count or offset of one to eight bytes that is as large, or as small, as it can be."""
+    width = int(2 ** random.integers(4))
+    size = _SIZES[random.integers(len(_SIZES))] % 2 ** (8 * width)
+    place = _place(content, random) // width * width
+    return content[:place] + size.to_bytes(width, ("little", "big")[random.integers(2)]) + content[place + width :]
+
+
+def _write_a_word(content: bytes, random: np.random.Generator) -> bytes:
+    """Something else where digits stand."""
+    found = list(re.finditer(rb"-?\d+(?:\.\d+)?", content[: 1 << 20]))
+    if not found:
+        return _overwrite(content, random)
+    chosen = found[random.integers(len(found))]
+    return content[: chosen.start()] + _WORDS[random.integers(len(_WORDS))] + content[chosen.end() :]

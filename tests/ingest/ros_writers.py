@@ -137,11 +137,12 @@ def write_mcap(
     metadata: Mapping[str, str] | None = None,
     compression: CompressionType = CompressionType.ZSTD,
     chunk_size: int = 8192,
+    is_checked: bool = True,
 ) -> Path:
-    """One MCAP file; returns it."""
+    """One MCAP file, with or without checksums; returns it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as stream:
-        writer = McapWriter(stream, compression=compression, chunk_size=chunk_size)
+        writer = McapWriter(stream, compression=compression, chunk_size=chunk_size, enable_crcs=is_checked)
         writer.start(profile="ros2", library="test")
         channels: dict[str, int] = {}
         for sent in log:

@@ -376,3 +376,72 @@ def test_datasets_of_one_robot_are_taken_together_and_of_two_are_refused(tmp_pat
     write_lerobot(tmp_path / "c", info={"robot_type": "franka"})
     with pytest.raises(SourceError, match="2 robots"):
         discover(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fps": 0},
+        {"fps": float("nan")},
+        {"robot_type": 5},
+        {"chunks_size": 0.5},
+        {"features": {"action": [7]}},
+        {"features": {"action": {"dtype": "float32", "shape": ["7"]}}},
+        {"features": {"action": {"dtype": "video", "shape": [7], "info": 3}}},
+        {"total_episodes": 99_999_999_999},
+    ],
+)
+def test_a_description_that_lerobot_would_not_write_is_refused_by_name(tmp_path, changes):
+    write_lerobot(tmp_path)
+    (tmp_path / "meta/info.json").write_text(json.dumps(lerobot_info(2, **changes)))
+    with pytest.raises(SourceError, match=r"info\.json"):
+        lerobot.discover(Location.of(str(tmp_path)))
+
+
+def test_a_description_that_is_no_object_is_refused_by_name(tmp_path):
+    write_lerobot(tmp_path)
+    (tmp_path / "meta/info.json").write_text("[]")
+    with pytest.raises(SourceError, match=r"holds a list.*info\.json"):
+        lerobot.discover(Location.of(str(tmp_path)))
+
+
+@pytest.mark.parametrize("name", ["episodes", "tasks"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\xff",
+        b"{",
+        b'{"task_index": "", "episode_index": [], "task": "a"}',
+        b'{"task_index": 0, "episode_index": 0, "task": "\\ud800"}',
+    ],
+)
+def test_a_list_that_is_broken_is_refused_before_anything_is_planned(tmp_path, name, line):
+    write_lerobot(tmp_path)
+    (tmp_path / f"meta/{name}.jsonl").write_bytes(line)
+    with pytest.raises(SourceError, match=rf"{name}\.jsonl"):
+        lerobot.discover(Location.of(str(tmp_path)))
+
+
+def test_a_number_that_json_has_no_word_for_stays_out_of_the_plan(tmp_path):
+    rows = [{"episode_index": 0, "tasks": [INSTRUCTION], "length": T, "quality": float("nan")}]
+    write_lerobot(tmp_path, num_episodes=1, rows=rows)
+
+    record = lerobot.discover(Location.of(str(tmp_path))).records[0]
+
+    assert "quality" not in record.meta["row"]
+
+
+def test_a_column_of_pictures_that_cannot_be_unpacked_is_named(tmp_path):
+    kind = {"dtype": "image", "shape": [32, 48, 3]}
+    column = [{"bytes": encode_jpeg(picture(step)), "path": None} for step in range(T)]
+    features = {"observation.images.base": kind}
+    write_lerobot(tmp_path, num_episodes=1, info={"features": features}, columns={"observation__images__base": column})
+    file = tmp_path / "data/chunk-000/episode_000000.parquet"
+    content = file.read_bytes()
+    place = content.index(b"\xff\xd8\xff")
+    file.write_bytes(content[: place - 60] + b"\xff" * 50 + content[place - 10 :])
+
+    with pytest.raises(EpisodeError) as caught:
+        list(read(tmp_path).pictures["observation.images.base"])
+
+    assert caught.value.reason == "unreadable_parquet"

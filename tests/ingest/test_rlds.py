@@ -422,3 +422,27 @@ def test_an_episode_says_itself_whether_it_was_simulated(tmp_path, told, is_simu
     write_rlds(tmp_path, [rlds_episode(episode_metadata__simulated=np.array(told, np.int64))], features=features)
 
     assert read(tmp_path).is_simulated is is_simulated
+
+
+@pytest.mark.parametrize(
+    "told", ["[]", "{}", '{"name": "a", "splits": 3}', '{"name": 5, "splits": []}', '{"name": "\\ud800"}']
+)
+def test_a_description_that_tfds_would_not_write_is_refused_by_name(tmp_path, told):
+    write_rlds(tmp_path)
+    next(tmp_path.rglob("dataset_info.json")).write_text(told)
+    with pytest.raises(SourceError, match=r"dataset_info\.json"):
+        rlds.discover(Location.of(str(tmp_path)))
+
+
+def test_an_absurd_promise_is_refused_and_not_accounted_for_one_by_one(tmp_path):
+    shard = write_rlds(tmp_path, promised=99_999_999_999)
+    with pytest.raises(SourceError, match=f"99999999999.*{shard.name}"):
+        rlds.discover(Location.of(str(tmp_path)))
+
+
+def test_a_record_that_is_read_another_way_is_another_episode(tmp_path):
+    write_rlds(tmp_path / "a")
+    write_rlds(tmp_path / "b")
+    file = next((tmp_path / "b").rglob("features.json"))
+    file.write_text(file.read_text().replace("is_first", "is_fisrt"))
+    assert read(tmp_path / "a").digest != read(tmp_path / "b").digest

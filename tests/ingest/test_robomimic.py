@@ -195,3 +195,10 @@ def test_the_robots_of_the_two_simulators_are_known(tmp_path):
     )
     assert find_embodiment(discovered(tmp_path / "panda"), None).name == "panda_sim"
     assert find_embodiment(discovered(tmp_path / "indy"), None).name == "indy7"
+
+
+def test_what_the_file_says_of_all_its_demos_is_part_of_their_digest(tmp_path):
+    write_robomimic(tmp_path / "a/demos.hdf5")
+    slower = ENV_ARGS | {"env_kwargs": ENV_ARGS["env_kwargs"] | {"control_freq": 10}}
+    write_robomimic(tmp_path / "b/demos.hdf5", env_args=slower)
+    assert read(tmp_path / "a").digest != read(tmp_path / "b").digest

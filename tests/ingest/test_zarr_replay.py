@@ -378,3 +378,21 @@ def test_a_cut_chunk_is_the_episodes_error(tmp_path):
         read(folder)
     assert caught.value.reason == "unreadable_zarr"
     assert numbers(read(folder, 2)) == [9, 10, 11, 12, 13, 14]
+
+
+@pytest.mark.parametrize("change", [{"task": "pour"}, {"rate_hz": 10}, {"success": False}])
+def test_what_is_said_of_an_episode_is_part_of_its_digest(tmp_path, change):
+    said = {"task": "cups", "rate_hz": 20, "success": True}
+    before = read(write_zarr(tmp_path / "a.zarr", attrs=said)).digest
+    assert read(write_zarr(tmp_path / "b.zarr", attrs=said)).digest == before
+    assert read(write_zarr(tmp_path / "c.zarr", attrs=said | change)).digest != before
+
+
+def test_text_of_characters_that_there_are_not_is_refused(tmp_path):
+    folder = write_zarr(tmp_path / "a.zarr", texts=["stack", "pour", "wipe"], compressor=None)
+    chunk = folder / "meta/instruction/0"
+    chunk.write_bytes(b"\xff\xff\xff\x0f" + chunk.read_bytes()[4:])
+
+    _, discovery = detect(Location.of(str(folder)), None)
+
+    assert [record.problem.reason for record in discovery.records] == ["unreadable_zarr"]
