@@ -42,4 +42,4 @@ def _feed_texts(hasher: Any, array: pa.StringArray) -> None:
     _, offsets, data = large.buffers()
     edges = np.frombuffer(offsets, "<i8")[large.offset : large.offset + len(large) + 1]
     hasher.update(np.diff(edges).tobytes())
-    hasher.update(memoryview(data)[edges[0] : edges[-1]] if data is not None else b"")
+    hasher.update(memoryview(data).cast("B")[edges[0] : edges[-1]] if data is not None else b"")

@@ -280,7 +280,7 @@ def _digest(
     hasher.update(repr(said).encode())
     for name, values in sorted(fields.items()):
         hasher.update(f"{name} {values.dtype} {values.shape}".encode())
-        hasher.update(np.ascontiguousarray(values).data)
+        hasher.update(np.ascontiguousarray(values).tobytes())
     for info in cameras:
         hasher.update(f"{_key(info)} {info.shape[1:]}".encode())
         for picture in _pictures(files, info, rows):
