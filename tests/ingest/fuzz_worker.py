@@ -146,7 +146,7 @@ class _NoLake:
     def scan(self, name: str) -> pl.LazyFrame:
         return _empty(name)
 
-    def upload(self, local: Path, file: str) -> None:
+    def upload(self, local: Path, file: str, *, may_move: bool = False) -> None:
         assert local.stat().st_size
 
     def write(self, file: str, data: bytes) -> None:
