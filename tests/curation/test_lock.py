@@ -22,7 +22,7 @@ from tests.lakes import make_episode, make_lake, store
 @pytest.fixture(scope="module")
 def small_recipe():
     return parse_recipe(
-        "name: demo\nsources: [{source: tiny}]\nprompt: {tag: true}\nchunk: {steps: 8}\nheld_out: 0.1\n"
+        "name: demo\nsources: [{source: tiny}]\nprompt: {tag: true}\nchunk: {steps: 8}\nheld_out: 0.3\n"
     )
 
 
