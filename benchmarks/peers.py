@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,11 @@ class Talk:
         self._stdout = selectors.DefaultSelector()
         assert self._process.stdout is not None
         self._stdout.register(self._process.stdout, selectors.EVENT_READ)
-        self.ask("ready")
+        try:
+            self.ask("ready")
+        except BaseException:
+            self.end()
+            raise
 
     def ask(self, do: str, **words: Any) -> dict[str, Any]:
         """Its answer; PeerError where it fails, ends or is silent for too long."""
@@ -143,26 +148,34 @@ class Run:
         self.cache.mkdir(parents=True, exist_ok=True)
         self.folder = frames_in(self.cache, episodes=words.episodes, steps=words.steps)
         self._talks: dict[str, Talk] = {}
-        chosen = [spec for spec in SPECS if not words.only or spec.name in {*words.only, LIMIT}]
-        self.found = [Found(name=spec.name, title=spec.title) for spec in chosen]
-        for begin in (self._write, self._start):
-            for spec, found in zip(chosen, self.found, strict=True):
-                try:
-                    begin(spec, found)
-                except (PeerError, subprocess.CalledProcessError) as error:
-                    found.failed = str(error)
-                    print(f"{spec.title} is left out: {error}", file=sys.stderr)
+        self.specs = [spec for spec in SPECS if not words.only or spec.name in {*words.only, LIMIT}]
+        self.found = [Found(name=spec.name, title=spec.title) for spec in self.specs]
+        self._each(self._write)
+
+    def _each(self, do: Callable[[Spec, Found], None]) -> None:
+        """What is to be done to begin with each reader that has not failed."""
+        for spec, found in zip(self.specs, self.found, strict=True):
+            try:
+                if found.failed is None:
+                    do(spec, found)
+            except (PeerError, subprocess.CalledProcessError) as error:
+                self._leave_out(found, error)
 
     def _write(self, spec: Spec, found: Found) -> None:
-        """Environment and dataset of one reader."""
+        """Environment and dataset."""
         python = python_of(spec, self.cache)
         written = dataset(spec, python, cache=self.cache, folder=self.folder)
         found.write_s, found.disk_bytes = written["seconds"], written["bytes"]
 
     def _start(self, spec: Spec, found: Found) -> None:
-        """The process of one reader, once nothing is being written."""
-        if found.failed is None:
-            self._talks[spec.name] = Talk(spec, python_of(spec, self.cache), cache=self.cache)
+        """A new process, so that no reader inherits memory, threads or open files of an earlier one."""
+        self._talks[found.name] = Talk(spec, python_of(spec, self.cache), cache=self.cache)
+
+    def _leave_out(self, found: Found, error: Exception) -> None:
+        found.failed = str(error)
+        print(f"{found.title} is left out from here on: {error}", file=sys.stderr)
+        if talk := self._talks.pop(found.name, None):
+            talk.end()
 
     def ask(self, found: Found, do: str, **words: Any) -> dict[str, Any] | None:
         """Its answer, or None from one that has failed, now or before."""
@@ -172,13 +185,12 @@ class Run:
         try:
             return talk.ask(do, **words)
         except PeerError as error:
-            found.failed = str(error)
-            print(f"{found.title} is left out from here on: {error}", file=sys.stderr)
-            self._talks.pop(found.name).end()
+            self._leave_out(found, error)
             return None
 
     def measure(self, workers: int) -> None:
-        """Open, rounds, memory, resume."""
+        """Start, open, rounds, memory, resume."""
+        self._each(self._start)
         for found in self.found:
             if answer := self.ask(found, "open", data=str(self.folder / found.name), workers=workers):
                 found.first_batch_s[workers] = answer["first_batch_s"]
@@ -195,16 +207,19 @@ class Run:
             if answer := self.ask(found, "resume"):
                 found.resume_s[workers] = answer["resume_s"]
                 found.exact[workers] = answer.get("exact", False)
+        self.end()
 
     def end(self) -> None:
         """Kill every reader."""
-        for talk in self._talks.values():
-            talk.end()
+        while self._talks:
+            self._talks.popitem()[1].end()
 
 
 def rows(found: list[Found], *, samples: int) -> list[dict[str, Any]]:
     """Per reader what the table shows: medians, and ratios to the limit within each round."""
     limit = next(one for one in found if one.name == LIMIT)
+    if limit.failed:
+        raise PeerError(f"the bare loop itself failed ({limit.failed}), and there is nothing to compare with")
     result = []
     for one in found:
         row: dict[str, Any] = asdict(one) | {"write_rate": samples / one.write_s if one.write_s else None}

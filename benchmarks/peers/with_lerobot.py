@@ -31,7 +31,7 @@ def write(frames: Frames, to: Path) -> None:
         features={"observation.state": numbers, "action": numbers, **pictures},
         root=to / "dataset",
         streaming_encoding=True,
-        encoder_queue_maxsize=100_000,
+        encoder_queue_maxsize=1000,
     )
     for episode in frames:
         for step, jpegs in enumerate(episode.jpegs):
@@ -60,7 +60,10 @@ def open_reader(data: Path, workers: int, _: Any) -> LeRobotReader:
     """All frames shuffled, chunk by `delta_timestamps`."""
     chunk = [step / FPS for step in range(CHUNK)]
     dataset = LeRobotDataset(NAME, root=data / "dataset", delta_timestamps={"action": chunk})
-    return LeRobotReader(DataLoader(dataset, batch_size=BATCH, shuffle=True, num_workers=workers, drop_last=True))
+    loader = DataLoader(
+        dataset, batch_size=BATCH, shuffle=True, num_workers=workers, drop_last=True, persistent_workers=workers > 0
+    )
+    return LeRobotReader(loader)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,9 @@ class Decoded(StreamingDataset):  # type: ignore[misc, unused-ignore]
 def open_reader(data: Path, workers: int, state: Any) -> StatefulReader:
     """All chunks of all samples shuffled by its own order."""
     dataset = Decoded(str(data), shuffle=True, drop_last=True)
-    loader = StreamingDataLoader(dataset, batch_size=BATCH, num_workers=workers, drop_last=True)
+    loader = StreamingDataLoader(
+        dataset, batch_size=BATCH, num_workers=workers, drop_last=True, persistent_workers=workers > 0
+    )
     if state is not None:
         loader.load_state_dict(state)
     return StatefulReader(loader)

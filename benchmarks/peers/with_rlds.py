@@ -31,8 +31,8 @@ class CommonFrames(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc, unuse
         flags = {name: tfds.features.Scalar(dtype=np.bool_) for name in ("is_first", "is_last", "is_terminal")}
         seen = {f"camera{camera}": picture for camera in range(CAMERAS)} | {"state": numbers}
         steps = {"observation": tfds.features.FeaturesDict(seen), "action": numbers, **flags}
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict({"steps": tfds.features.Dataset(steps)})
+        return tfds.core.DatasetInfo(
+            builder=self, features=tfds.features.FeaturesDict({"steps": tfds.features.Dataset(steps)})
         )
 
     def _split_generators(self, _: Any) -> dict[str, Any]:

@@ -32,7 +32,9 @@ def open_reader(data: Path, workers: int, state: Any) -> StatefulReader:
     """One node; `batch_size` given to the dataset as its documentation asks."""
     clean_stale_shared_memory()
     dataset = Decoded(local=str(data), shuffle=True, batch_size=BATCH, num_canonical_nodes=1)
-    loader = StreamingDataLoader(dataset, batch_size=BATCH, num_workers=workers, drop_last=True)
+    loader = StreamingDataLoader(
+        dataset, batch_size=BATCH, num_workers=workers, drop_last=True, persistent_workers=workers > 0
+    )
     if state is not None:
         loader.load_state_dict(state)
     return StatefulReader(loader)
