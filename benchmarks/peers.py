@@ -103,7 +103,9 @@ class Talk:
     def end(self) -> None:
         """Kill it and its workers."""
         self._signal(signal.SIGKILL)
-        self._process.wait()
+        self._stdout.close()
+        with self._process:  # closes its pipes and waits
+            return
 
     def _signal(self, number: signal.Signals) -> None:
         try:
