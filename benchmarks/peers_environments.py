@@ -23,9 +23,11 @@ class Spec:
     script: str
     title: str
     requires: tuple[str, ...] = ()
-    """Installed with all that they ask for, into an environment that shares nothing."""
+    """Installed with what they ask for."""
     bare: tuple[str, ...] = ()
     """Installed alone beside the project's packages: what more they ask for is a CUDA torch and clouds' clients."""
+    shares: bool = True
+    """Sees the project's packages."""
     is_project: bool = False
     """Runs in the project's own environment, which has it."""
 
@@ -38,6 +40,7 @@ SPECS = (
         script="with_rlds.py",
         title="RLDS, tf.data",
         requires=("tensorflow-cpu==2.21.0", "tensorflow-datasets==4.9.10"),
+        shares=False,
     ),
     Spec(
         name="litdata",
@@ -65,16 +68,14 @@ SPECS = (
         name="energon",
         script="with_energon.py",
         title="Energon",
-        bare=("megatron-energon==7.4.1", "filetype", "mfusepy", "multi-storage-client", "rapidyaml"),
+        requires=("megatron-energon==7.4.1", "xattr"),
     ),
     Spec(
         name="lerobot",
         script="with_lerobot.py",
         title="LeRobot, AV1",
-        bare=(
-            *("lerobot==0.4.4", "torchvision==0.28.0", "torchcodec==0.13.0", "av<16", "datasets>=4,<5"),
-            *("huggingface-hub>=0.34.2,<0.36", "accelerate", "imageio", "dill", "multiprocess", "xxhash"),
-        ),
+        bare=("lerobot==0.4.4", "torchvision==0.28.0", "torchcodec==0.13.0"),
+        requires=("datasets>=4,<5", "huggingface-hub>=0.34.2,<0.36", "accelerate", "imageio", "av<16"),
     ),
 )
 
@@ -85,17 +86,18 @@ def python_of(spec: Spec, folder: Path) -> Path:
         return Path(sys.executable)
     home = folder / spec.name
     python, stamp = home / "bin" / "python", home / ".stamp"
-    wanted = json.dumps([spec.requires, spec.bare, sys.version])
+    wanted = json.dumps([spec.requires, spec.bare, spec.shares, sys.version])
     if stamp.exists() and stamp.read_text() == wanted:
         return python
     print(f"making the environment of {spec.title} in {home}…", file=sys.stderr)
     subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", home], check=True)
-    if spec.bare:
+    if spec.shares:
         own = Path(sysconfig.get_path("purelib", vars={"base": str(home)}))
         (own / "project.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    words = ["--no-deps", *spec.bare] if spec.bare else spec.requires
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile", *words]
-    subprocess.run(pip, check=True, stdout=sys.stderr)
+    for words in (["--no-deps", *spec.bare] if spec.bare else [], spec.requires):
+        if words:
+            pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile", *words]
+            subprocess.run(pip, check=True, stdout=sys.stderr)
     stamp.write_text(wanted)
     return python
 

@@ -66,7 +66,10 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     picture = Image.new("RGB", (WIDTH, TOP + ROW * len(shown) + 40), "white")
     draw = ImageDraw.Draw(picture)
     draw.text(
-        (20, 14), "Samples of 3 × 224×224 JPEGs and 50 actions, as a share of bare JPEG decoding", "black", _font(22)
+        (20, 14),
+        "Samples of three JPEGs of 224 x 224 and 50 actions, as a share of bare JPEG decoding",
+        "black",
+        _font(22),
     )
     panel = (WIDTH - LEFT - 150) // 2
     for number, title in enumerate(("speed (samples a second)", "thrift (samples a processor second)")):
@@ -80,7 +83,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             _bars(draw, row, left=left, top=TOP + place * ROW, panel=panel, by_cpu=number == 1)
     for place, row in enumerate(shown):
         draw.text((20, TOP + place * ROW + 16), row["title"], "black", _font(19))
-    draw.text((20, TOP + ROW * len(shown) + 6), "above 0, below 2 workers or threads", "#555555", _font(14))
+    draw.text((20, TOP + ROW * len(shown) + 6), "upper bar: 0 workers, lower: 2", "#555555", _font(14))
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path, optimize=True)
 
