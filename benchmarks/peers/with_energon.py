@@ -16,6 +16,7 @@ from megatron.energon import (
     edataclass,
     get_savable_loader,
     get_train_dataset,
+    stateless,
 )
 from serve import BATCH, serve
 from torch_samples import TorchReader, unpack
@@ -38,6 +39,7 @@ class Decoded(Sample):  # type: ignore[misc, unused-ignore]
     chunk: torch.Tensor
 
 
+@stateless
 def _cook(record: dict[str, Any]) -> Decoded:
     jpegs = [record[f"{camera}.jpg"] for camera in range(CAMERAS)]
     return Decoded(**basic_sample_keys(record), **unpack(jpegs, record["numbers.bin"]))
