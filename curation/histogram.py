@@ -136,9 +136,9 @@ def key_of(number: float) -> int:
 def number_of(key: int) -> float:
     """The number with this key."""
     bits = np.array([key], np.int64)
-    return float(np.where(bits < 0, bits ^ _MAGNITUDE, bits).view(np.float64)[0])
+    return float(np.where(bits < 0, (bits - 1) ^ _MAGNITUDE, bits).view(np.float64)[0])
 
 
 def _keys(value_N: NDArray[np.float64]) -> NDArray[np.int64]:
     bits_N = (value_N + 0.0).view(np.int64)  # adding zero makes -0.0 zero
-    return np.where(bits_N < 0, bits_N ^ _MAGNITUDE, bits_N)
+    return np.where(bits_N < 0, (bits_N ^ _MAGNITUDE) + 1, bits_N)

@@ -105,7 +105,7 @@ def _finite(table: pa.Table, name: str, run: Run) -> Values:
     values: Values = found[run.start : run.stop].astype(np.float64).reshape(run.stop - run.start, -1)
     if not (np.abs(values) <= _LARGEST).all():
         raise SchemaError(
-            f"episode {run.episode_id} holds numbers in {name!r} that are not finite, expected all of them to be: "
+            f"episode {run.episode_id} holds numbers in {name!r} that are not finite in float32, expected all to be: "
             f"leave it out with where: \"episode_id != '{run.episode_id}'\", or mend the log and ingest it again"
         )
     return values
