@@ -250,6 +250,7 @@ def recipe_lock(
     from curation.lock import register
     from curation.make_lock import make_lock
     from curation.select import open_recipe
+    from curation.statistics import constant_dimensions
     from schema.lake import Lake
 
     opened = Lake.open(lake)
@@ -257,12 +258,15 @@ def recipe_lock(
     folder = f"{opened.uri}/{register(lock, opened)}"
     if out_ is not None:
         lock.save(out_)
+    constant = constant_dimensions(lock.stats)
     if json_:
         summary = {"digest": lock.digest, "lock": out_ or folder, "components": len(lock.components)}
-        _json_line(summary)
+        _json_line(summary | {"constant": constant})
         return
     frames = sum(component.frames for component in lock.components)
     out.print(f"lock {lock.digest}: {len(lock.components)} components, {frames:,} frames", markup=False)
+    for dimension in constant:
+        out.print(f"constant, so only centred: {dimension}", markup=False)
     out.print(out_ or folder, markup=False)
 
 

@@ -5,6 +5,7 @@ recipe on the same versions gives the same lock.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ import pyarrow as pa
 
 from curation.components import Candidate
 from curation.lock import RUNS, Component, Lock
-from curation.recipe import Recipe
+from curation.recipe import Problem, Recipe
 from curation.select import Selection, select
 from curation.shard_work import Work
 from curation.signals import Group, Run
@@ -25,12 +26,13 @@ def make_lock(recipe: Recipe, lake: Lake, *, work: Work | None = None) -> Lock:
     """The lock of a recipe on the lake as it is now; `work` says how statistics are split, which changes nothing.
 
     Raises:
-        ConfigError: the recipe asks for what the lake does not have, or for what cannot be mixed; every problem.
+        ConfigError: the recipe asks for what the lake does not have, or for what cannot be mixed; every problem. Or
+            sources that are normalized together do not agree.
         SchemaError: a shard is damaged or gone.
     """
     selection = select(recipe, lake)
     weighed = weigh(selection.candidates, alpha=recipe.weighting.alpha)
-    components = _components(selection, weighed, recipe)
+    components = _by_source(_components(selection, weighed, recipe), selection, recipe)
     texts = _texts(lake, version=selection.versions["annotations"])
     groups = list(_groups(components, selection, recipe))
     return Lock(
@@ -48,7 +50,14 @@ def make_lock(recipe: Recipe, lake: Lake, *, work: Work | None = None) -> Lock:
         components=components,
         embodiments=selection.embodiments,
         runs=_runs(selection.episodes, texts),
-        stats=statistics(lake, groups, layout=recipe.layout, width=recipe.width, work=work),
+        stats=statistics(
+            lake,
+            groups,
+            layout=recipe.layout,
+            width=recipe.width,
+            must_agree=recipe.statistics == "agreeing",
+            work=work,
+        ),
         held_out=_runs(selection.held_out, texts),
     )
 
@@ -73,6 +82,24 @@ def _components(selection: Selection, weighed: Weighed, recipe: Recipe) -> tuple
         )
         for index, candidate in enumerate(selection.candidates)
     )
+
+
+def _by_source(components: tuple[Component, ...], selection: Selection, recipe: Recipe) -> tuple[Component, ...]:
+    """The components with the source in their key of statistics, where the recipe asks for that."""
+    if recipe.statistics != "by_source":
+        return components
+    found = pl.concat([rows.select("component", "source") for rows in (selection.episodes, selection.held_out)])
+    sources = dict(found.group_by("component").agg(pl.col("source").unique().sort()).iter_rows())
+    recipe.refuse(
+        Problem(
+            place=("statistics",),
+            text=f"component {one.name!r} takes episodes of {' and '.join(sources[index])}, expected one source "
+            "each where statistics are by source: set `group: source`, or take the sources in recipes of their own",
+        )
+        for index, one in enumerate(components)
+        if len(sources[index]) > 1
+    )
+    return tuple(replace(one, stats_key=f"{one.stats_key}/{sources[index][0]}") for index, one in enumerate(components))
 
 
 def _stats_key(candidate: Candidate, recipe: Recipe) -> str:

@@ -89,6 +89,8 @@ class Recipe(_Part):
     width: int = Field(default=DEFAULT_WIDTH, ge=1, le=4096)
     chunk: Chunk = Chunk()
     action_form: ActionForm = "stored"
+    statistics: Literal["agreeing", "pooled", "by_source"] = "agreeing"
+    """Whether all sources of a robot are normalized together: only where they agree, always, or each by itself."""
     cameras: dict[Name, Annotated[tuple[Name, ...], Field(min_length=1)]] = Field(
         default={"base": ("base",), "left_wrist": ("left_wrist",), "right_wrist": ("right_wrist",)}, min_length=1
     )

@@ -5,9 +5,11 @@ so nothing depends on how the work was split.
 """
 # Legend: D dimensions (state first, then action), N values, K bins.
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby, pairwise
 from typing import Any, Protocol, cast
 
@@ -16,6 +18,7 @@ import numpy as np
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
+from curation.histogram import BINS
 from curation.signals import Group, Run, Values, counted_actions, open_shard, read_run
 from schema.lake import Lake
 
@@ -23,6 +26,8 @@ Pieces = Iterable[tuple[slice, Values, NDArray[np.int64]]]
 """The values of a run, piece by piece: (which of the D dimensions, values [N, …], how often each counts [N])."""
 Tally = dict[tuple[int, ...], NDArray[np.int64]]
 """Counts [K] by what they count."""
+_Found = tuple[list[tuple[tuple[int, int], NDArray[np.float64]]], Tally]
+"""Answers, each with the number of its group and of its run in it; and counts."""
 _FRAMES = 1 << 18
 _FAN_IN = 4
 
@@ -41,7 +46,7 @@ class Work:
     partitions: int | None = None
     """None: one for about 262,144 frames, but at least 8."""
     scheduler: str | None = None
-    """A Dask scheduler; None: Ray where it has been initialised, else threads."""
+    """A Dask scheduler; None: Ray where this process has joined a cluster or RAY_ADDRESS names one, else threads."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,15 +72,24 @@ def ask_all(
     lake: Lake, groups: Sequence[Group], question: Question, *, work: Work
 ) -> tuple[list[list[NDArray[np.float64]]], Tally]:
     """The answer of each run of each group, and the tally of all."""
-    ask, add = delayed(_ask_part, nout=2, pure=False), delayed(_add, pure=False)
-    asked = [ask(part, question) for part in _parts(lake, groups, work.partitions)]
-    answers, tallies = [one[0] for one in asked], [one[1] for one in asked]
-    while len(tallies) > 1:
-        tallies = [add(tallies[first : first + _FAN_IN]) for first in range(0, len(tallies), _FAN_IN)]
-    run: Any = dask.base.compute
-    *parts, tally = run(*answers, *tallies, scheduler=work.scheduler or _scheduler())
-    found = {key: answer for part in parts for key, answer in part}
-    return [[found[g, r] for r in range(len(group.runs))] for g, group in enumerate(groups)], cast(Tally, tally)
+    add = delayed(_add, pure=False, traverse=False)
+    # A part is bound to its function, since Dask and Ray would search each of its runs for what is to be computed.
+    asked = [
+        delayed(partial(_ask_part, part, question), pure=False, traverse=False)()
+        for part in _parts(lake, groups, work.partitions)
+    ]
+    while len(asked) > 1:
+        asked = [add(asked[first : first + _FAN_IN]) for first in range(0, len(asked), _FAN_IN)]
+    answers, tally = _compute(asked[0], work.scheduler)
+    found = dict(answers)
+    return [[found[g, r] for r in range(len(group.runs))] for g, group in enumerate(groups)], tally
+
+
+def count(tally: Tally, name: tuple[int, ...], bin_N: NDArray[np.int64], *, weight_N: NDArray[np.int64]) -> None:
+    """Add to the tally's counts of this name, begun at zero, how often each bin is met."""
+    if name not in tally:
+        tally[name] = np.zeros(BINS, np.int64)
+    np.add.at(tally[name], bin_N, weight_N)
 
 
 def _parts(lake: Lake, groups: Sequence[Group], partitions: int | None) -> list[_Part]:
@@ -91,7 +105,7 @@ def _parts(lake: Lake, groups: Sequence[Group], partitions: int | None) -> list[
     ]
 
 
-def _ask_part(part: _Part, question: Question) -> tuple[list[tuple[tuple[int, int], NDArray[np.float64]]], Tally]:
+def _ask_part(part: _Part, question: Question) -> _Found:
     """The answers of some runs and their tally, each shard opened once."""
     answers, tally = [], Tally()
     for shard, items in groupby(part.items, key=lambda item: item.run.shard):
@@ -111,18 +125,30 @@ def _pieces(state_TD: Values, action_TD: Values, group: Group) -> Iterator[tuple
         yield slice(split, split + action_TD.shape[1]), action_ND, weight_N
 
 
-def _add(tallies: Sequence[Tally]) -> Tally:
+def _add(found: Sequence[_Found]) -> _Found:
     total = Tally()
-    for tally in tallies:
+    for _, tally in found:
         for name, count_K in tally.items():
             total[name] = total[name] + count_K if name in total else count_K
-    return total
+    return [answer for answers, _ in found for answer in answers], total
 
 
-def _scheduler() -> Any:
+def _compute(asked: Any, scheduler: str | None) -> _Found:
+    run: Any = dask.base.compute
+    if scheduler is not None or not _is_ray_at_hand():
+        return cast(_Found, run(asked, scheduler=scheduler or "threads")[0])
+    from ray.exceptions import RayTaskError  # noqa: PLC0415 - seconds, and most machines work alone
+    from ray.util.dask import ray_dask_get  # noqa: PLC0415
+
+    from schema.cluster import start_ray  # noqa: PLC0415
+
+    start_ray()
+    try:
+        return cast(_Found, run(asked, scheduler=ray_dask_get)[0])
+    except RayTaskError as error:
+        raise error.cause from None  # what was wrong with the lake, not where in Ray it was found
+
+
+def _is_ray_at_hand() -> bool:
     ray = sys.modules.get("ray")
-    if ray is None or not ray.is_initialized():
-        return "threads"
-    from ray.util.dask import ray_dask_get  # noqa: PLC0415 - only where Ray is there already
-
-    return ray_dask_get
+    return bool(os.environ.get("RAY_ADDRESS")) or (ray is not None and ray.is_initialized())

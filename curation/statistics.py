@@ -14,10 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curation.histogram import BINS, QUANTILES, Bins, Sought, bin_of, place_of, rank_of, seek
-from curation.shard_work import Pieces, Tally, Work, ask_all
+from curation.agreement import Moments, require_agreement
+from curation.histogram import BINS, Bins
+from curation.quantiles import Counted, quantiles
+from curation.shard_work import Pieces, Tally, Work, ask_all, count
 from curation.signals import Group, Values
 from schema.embodiment import Dimension
 from schema.lake import Lake
@@ -46,6 +49,10 @@ STILL = 1e-5
 """In a dimension's unit: a hundredth of a millimetre, or two seconds of arc; what moves no more is constant."""
 
 
+_AT_ONCE = 1 << 26
+"""Numbers that groups measured together may take: half a gigabyte."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Summary:
     """What was measured of a group's D dimensions."""
@@ -60,16 +67,28 @@ class Summary:
 
 
 def statistics(
-    lake: Lake, groups: Sequence[Group], *, layout: LayoutName, width: int, work: Work | None = None
+    lake: Lake,
+    groups: Sequence[Group],
+    *,
+    layout: LayoutName,
+    width: int,
+    must_agree: bool = True,
+    work: Work | None = None,
 ) -> pa.Table:
     """One row per group and dimension, in the columns of `STATS`.
 
     Raises:
+        ConfigError: sources that a group pools do not agree, and must.
         SchemaError: a shard is gone, holds something else than the catalogue says, or numbers that are not finite.
     """
     ordered = sorted(groups, key=lambda group: group.key)
+    summaries = [
+        summary
+        for some in _batches(ordered)
+        for summary in summarize(lake, some, work or Work(), must_agree=must_agree)
+    ]
     rows = []
-    for group, summary in zip(ordered, summarize(lake, ordered, work or Work()), strict=True):
+    for group, summary in zip(ordered, summaries, strict=True):
         for role, dimensions, first in (("state", group.state, 0), ("action", group.action, len(group.state))):
             places = slots(dimensions, layout, width=width).places
             for index, (dimension, place) in enumerate(zip(dimensions, places, strict=True)):
@@ -78,49 +97,58 @@ def statistics(
     return pa.Table.from_pylist(rows, schema=STATS)
 
 
-def summarize(lake: Lake, groups: Sequence[Group], work: Work) -> list[Summary]:
-    """What is measured of each group: bounds, then spread and histograms, then a closer look where needed."""
+def constant_dimensions(stats: pa.Table) -> list[str]:
+    """`<key>: <dimension>` of each dimension that is only centred, since it hardly moves."""
+    found = stats.filter(pc.equal(stats["rule"], "constant"))
+    return [f"{row['key']}: {row['dimension']}" for row in found.to_pylist()]
+
+
+def _batches(groups: Sequence[Group]) -> Iterator[list[Group]]:
+    """The groups in turn, so many at a time that their histograms and the answers of their runs fit into memory."""
+    some, size = list[Group](), 0
+    for group in groups:
+        mine = _width(group) * (BINS + 8 * len(group.runs))
+        if some and size + mine > _AT_ONCE:
+            yield some
+            some, size = [], 0
+        some.append(group)
+        size += mine
+    if some:
+        yield some
+
+
+def summarize(lake: Lake, groups: Sequence[Group], work: Work, *, must_agree: bool = False) -> list[Summary]:
+    """What is measured of each group: bounds, then spread and histograms, then closer looks where these are needed."""
     answers, _ = ask_all(lake, groups, _Bounds(widths=tuple(_width(group) for group in groups)), work=work)
     bounds = [np.stack(of_group) for of_group in answers]  # [R, 4, D]
     counts = [found[:, 0].sum(axis=0) for found in bounds]
     means = [found[:, 1].sum(axis=0) / count_D for found, count_D in zip(bounds, counts, strict=True)]
-    bins = [Bins(low_D=found[:, 2].min(axis=0), high_D=found[:, 3].max(axis=0)) for found in bounds]
+    bins = [Bins(low_D=found[:, 2].min(axis=0) + 0.0, high_D=found[:, 3].max(axis=0) + 0.0) for found in bounds]
     answers, tally = ask_all(lake, groups, _Spread(means=tuple(means), bins=tuple(bins)), work=work)
-    square_sums = [np.stack(of_group).sum(axis=0) for of_group in answers]
-    sought = [_sought(tally, g, count_D) for g, count_D in enumerate(counts)]
-    coarse = {(g, d, one.bin_index) for g, found in enumerate(sought) for (d, _), one in found.items() if one.is_coarse}
-    closer = _Closer(bins=tuple(bins), bin_keys=tuple(sorted(coarse)))
-    fine = ask_all(lake, groups, closer, work=work)[1] if coarse else {}
-    return [
-        Summary(
-            count_D=counts[g].astype(np.int64),
-            mean_D=means[g],
-            std_D=np.sqrt(square_sums[g] / counts[g]),
-            min_D=bins[g].low_D,
-            max_D=bins[g].high_D,
-            quantile_QD=_quantiles(
-                bins[g], sought[g], {name[1:]: found for name, found in fine.items() if name[0] == g}
-            ),
+    squares = [np.stack(of_group) for of_group in answers]
+    if must_agree:
+        for group, found, square_RD in zip(groups, bounds, squares, strict=True):
+            require_agreement(group, Moments.of(found, square_RD))
+    counted = [
+        Counted(
+            bins=bins[g],
+            total_D=counts[g].astype(np.int64),
+            count_DK={name[1]: count_K for name, count_K in tally.items() if name[0] == g},
         )
         for g in range(len(groups))
     ]
-
-
-def _sought(tally: Tally, g: int, count_D: Values) -> dict[tuple[int, int], Sought]:
-    """Where the quantiles of a group are to be found, by (dimension, quantile)."""
-    return {
-        (d, q): seek(tally[g, d], rank_of(quantile, int(total)))
-        for d, total in enumerate(count_D)
-        for q, quantile in enumerate(QUANTILES)
-    }
-
-
-def _quantiles(bins: Bins, sought: dict[tuple[int, int], Sought], fine: Tally) -> Values:
-    """`[Q, D]`, with the bins that were counted once more in `fine`, by (dimension, bin)."""
-    quantile_QD = np.empty((len(QUANTILES), len(bins.low_D)))
-    for (d, q), one in sought.items():
-        quantile_QD[q, d] = bins.value(place_of(one, fine.get((d, one.bin_index))), d)
-    return quantile_QD
+    quantile = quantiles(lake, groups, counted, work=work)
+    return [
+        Summary(
+            count_D=one.total_D,
+            mean_D=means[g],
+            std_D=np.sqrt(squares[g].sum(axis=0) / counts[g]),
+            min_D=one.bins.low_D,
+            max_D=one.bins.high_D,
+            quantile_QD=quantile[g],
+        )
+        for g, one in enumerate(counted)
+    ]
 
 
 def _width(group: Group) -> int:
@@ -152,43 +180,14 @@ class _Spread:
     bins: tuple[Bins, ...]
 
     def __call__(self, group: int, pieces: Pieces, tally: Tally) -> Values:
-        squares_D = np.zeros_like(self.means[group])
+        squares_D, bins = np.zeros_like(self.means[group]), self.bins[group]
         for where, value_ND, weight_N in pieces:
             apart_ND = value_ND - self.means[group][where]
             squares_D[where] += (apart_ND * apart_ND * weight_N[:, None]).sum(axis=0)
-            for d, place_N in _places(self.bins[group], where, value_ND):
-                np.add.at(_counts(tally, group, d), bin_of(place_N), weight_N)
+            for column, d in enumerate(range(where.start, where.stop)):
+                if bins.low_D[d] < bins.high_D[d]:
+                    count(tally, (group, d), bins.of(value_ND[:, column], d), weight_N=weight_N)
         return squares_D
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Closer:
-    """Into the tally how often each part of the bins (group, dimension, bin) is met."""
-
-    bins: tuple[Bins, ...]
-    bin_keys: tuple[tuple[int, int, int], ...]
-
-    def __call__(self, group: int, pieces: Pieces, tally: Tally) -> Values:
-        wanted = [(d, bin_index) for g, d, bin_index in self.bin_keys if g == group]
-        for where, value_ND, weight_N in pieces:
-            for d, place_N in _places(self.bins[group], where, value_ND):
-                for bin_index in (one for dimension, one in wanted if dimension == d):
-                    is_inside_N = bin_of(place_N) == bin_index
-                    inner_N = bin_of((place_N[is_inside_N] - bin_index) * BINS)
-                    np.add.at(_counts(tally, group, d, bin_index), inner_N, weight_N[is_inside_N])
-        return np.empty(0)
-
-
-def _places(bins: Bins, where: slice, value_ND: Values) -> Iterator[tuple[int, Values]]:
-    for column, d in enumerate(range(where.start, where.stop)):
-        yield d, bins.places(value_ND[:, column], d)
-
-
-def _counts(tally: Tally, *name: int) -> NDArray[np.int64]:
-    """The tally's counts of this name, begun at zero."""
-    if name not in tally:
-        tally[name] = np.zeros(BINS, np.int64)
-    return tally[name]
 
 
 def _row(dimension: Dimension, summary: Summary, d: int) -> dict[str, object]:

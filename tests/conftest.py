@@ -8,7 +8,9 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.s3 import S3Server, s3_server
 
-_ONE_RAY = {f"tests/ingest/test_{name}.py" for name in ("command", "drivers", "job", "kill", "real_logs")}
+_ONE_RAY = {f"tests/ingest/test_{name}.py" for name in ("command", "drivers", "job", "kill", "real_logs")} | {
+    "tests/curation/test_statistics_on_ray.py"
+}
 """The files whose tests ask for `tests.ingest.ray_cluster.cluster`."""
 
 

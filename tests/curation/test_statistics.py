@@ -4,18 +4,19 @@ from functools import cache
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.histogram import BINS, rank_of
+from curation import shard_work
+from curation.histogram import BINS
 from curation.shard_work import Work
 from curation.signals import Group, Run, reach
 from curation.statistics import STATS, statistics, summarize
 from schema.embodiment import load_embodiment
 from schema.errors import SchemaError
 from schema.lake import Lake
+from tests.curation.numbers_lake import write
 
 ROBOT = load_embodiment("mobile_trossen")
 SPACE = ROBOT.action_space()
@@ -26,34 +27,6 @@ INLINE = Work(partitions=1, scheduler="synchronous")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("statistics")
-
-
-def write(folder, episodes, *, shards=2):
-    """A lake of Parquet alone; its runs, whole episodes."""
-    lake, runs = Lake(str(folder)), []
-    for shard in range(shards):
-        mine = [(number, values) for number, values in enumerate(episodes) if number % shards == shard]
-        if mine:
-            path = folder / "shards" / "tiny" / f"{shard}.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            runs += write_shard(path, mine, shard=f"shards/tiny/{shard}")
-    return lake, tuple(sorted(runs, key=lambda run: run.episode_id))
-
-
-def write_shard(path, episodes, *, shard):
-    runs, tables = [], []
-    for row_group, (number, signals) in enumerate(episodes):
-        columns = {
-            name: pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
-            for name, values in signals.items()
-        }
-        frames = len(next(iter(signals.values())))
-        tables.append(pa.table({"episode_id": pa.array([f"{number:03d}"] * frames), **columns}))
-        runs.append(Run(episode_id=f"{number:03d}", shard=shard, row_group=row_group, start=0, stop=frames))
-    with pq.ParquetWriter(path, tables[0].schema) as writer:
-        for table in tables:
-            writer.write_table(table)
-    return runs
 
 
 def signals_of(random, frames):
@@ -198,20 +171,40 @@ def test_only_the_frames_of_a_run_count_and_chunks_end_with_it(tmp_path):
     assert found.count_D.tolist() == [10] * 14 + [34] * 16
 
 
+@settings(deadline=None, max_examples=10)
+@given(partitions=st.integers(1, 9), seed=st.integers(0, 1000), form=st.sampled_from(["stored", "delta"]))
+def test_no_order_of_the_parts_changes_a_bit(tmp_path_factory, partitions, seed, form):
+    lake, runs = write(tmp_path_factory.mktemp("order"), some_episodes(5))
+    groups = [group_of(runs, steps=10, form=form)]
+    in_order, random = shard_work._parts, np.random.default_rng(seed)
+    once = statistics(lake, groups, layout="pi", width=32, work=INLINE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shard_work, "_parts", lambda *asked: random.permutation(in_order(*asked)).tolist())
+        shuffled = Work(partitions=partitions, scheduler="synchronous")
+        assert statistics(lake, groups, layout="pi", width=32, work=shuffled).equals(once)
+
+
+def test_groups_measured_a_few_at_a_time_are_measured_alike(folder, monkeypatch):
+    lake, runs = write(folder, some_episodes())
+    groups = [
+        Group(key=key, state=STATE, action=ACTION, steps=5, form="stored", runs=part)
+        for key, part in (("b", runs[:2]), ("a", runs[2:4]), ("c", runs[4:]))
+    ]
+    together = statistics(lake, groups, layout="pi", width=32, work=INLINE)
+    monkeypatch.setattr("curation.statistics._AT_ONCE", 1)
+    assert statistics(lake, groups, layout="pi", width=32, work=INLINE).equals(together)
+
+
 @given(st.integers(1, 40), st.integers(1, 50))
 def test_reach_counts_the_chunk_starts_before_a_frame(frames, steps):
     counted = [sum(start <= frame < start + steps for start in range(frames)) for frame in range(frames)]
     assert reach(frames, steps).tolist() == counted
 
 
-@pytest.mark.parametrize(("total", "rank"), [(1, 1), (99, 1), (100, 1), (101, 2), (200, 2)])
-def test_the_rank_of_the_first_percent_is_the_smallest_that_has_it(total, rank):
-    assert rank_of((1, 100), total) == rank
-
-
-def test_numbers_that_are_not_finite_name_episode_and_signal(tmp_path):
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 1e39])
+def test_numbers_that_are_not_finite_in_training_name_episode_and_signal(tmp_path, wrong):
     signals = signals_of(np.random.default_rng(0), 5)
-    signals["action.base_velocity"][3] = np.nan
+    signals["action.base_velocity"] = np.full((5, 2), wrong)
     lake, runs = write(tmp_path, [signals])
     with pytest.raises(SchemaError, match=r"episode 000 holds numbers in 'action.base_velocity' that are not finite"):
         statistics(lake, [group_of(runs, steps=2, form="stored")], layout="pi", width=32)

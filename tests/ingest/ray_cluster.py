@@ -36,5 +36,9 @@ def cluster() -> Iterator[dict[str, str]]:
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Stop Ray with the last of these tests, so that no other finds one running."""
-    if str(item.path).startswith(_FOLDER) and (nextitem is None or not str(nextitem.path).startswith(_FOLDER)):
+    if _shares(item) and (nextitem is None or not _shares(nextitem)):
         ray.shutdown()
+
+
+def _shares(item: pytest.Item) -> bool:
+    return str(item.path).startswith(_FOLDER) or item.path.name == "test_statistics_on_ray.py"
