@@ -29,7 +29,7 @@ def make_lock(recipe: Recipe, lake: Lake, *, work: Work | None = None) -> Lock:
         SchemaError: a shard is damaged or gone.
     """
     selection = select(recipe, lake)
-    weighed = weigh(selection.candidates, alpha=recipe.weighting.alpha)
+    weighed = weigh(selection.candidates, recipe.weighting)
     components = _components(selection, weighed, recipe)
     texts = _texts(lake, version=selection.versions["annotations"])
     groups = list(_groups(components, selection, recipe))

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from curation.recipe import Recipe
 from curation.select import Selection, select
+from curation.task_split import split_warnings
 from curation.weigh import weigh
 from schema.lake import Lake
 
@@ -54,7 +55,7 @@ class Plan:
 def plan(recipe: Recipe, lake: Lake, *, steps: int | None = None, batch: int | None = None) -> Plan:
     """The plan of a recipe for so many training steps of a global batch; ConfigError as `make_lock`."""
     selection = select(recipe, lake)
-    weighed = weigh(selection.candidates, alpha=recipe.weighting.alpha)
+    weighed = weigh(selection.candidates, recipe.weighting)
     samples = None if steps is None or batch is None else steps * batch
     components = tuple(
         PlannedComponent(
@@ -80,7 +81,11 @@ def plan(recipe: Recipe, lake: Lake, *, steps: int | None = None, batch: int | N
         held_out_episodes=len(selection.held_out),
         tar_bytes=sum(candidate.tar_bytes for candidate in selection.candidates),
         lanes=weighed.lanes,
-        warnings=(*_component_warnings(components), *_camera_warnings(recipe, selection)),
+        warnings=(
+            *_component_warnings(components),
+            *split_warnings(recipe, selection),
+            *_camera_warnings(recipe, selection),
+        ),
     )
 
 

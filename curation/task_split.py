@@ -1,0 +1,31 @@
+"""What splitting a source into many tasks does to its weight, and how shares compare with published ones.
+
+A component of n frames weighs n**alpha, so k equal tasks of one source weigh k**(1 − alpha) times what they would as
+one: with the paper's 0.43, k**0.57. A source whose task is the text of its instruction inflates itself that way.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+
+from curation.recipe_model import Recipe
+from curation.select import Selection
+
+_LARGE = 3.0
+"""Sources whose tasks together weigh more than so many times what they would as one are warned of."""
+
+
+def split_warnings(recipe: Recipe, selection: Selection) -> Iterator[str]:
+    """One warning for each source whose weight its many tasks multiply, with the factor."""
+    alpha = recipe.weighting.alpha
+    frames = selection.episodes.group_by("source", "component").agg(pl.col("num_frames").sum()).sort("source")
+    for (source,), of_source in frames.partition_by("source", as_dict=True, maintain_order=True).items():
+        frames_K = of_source["num_frames"].to_numpy().astype(np.float64)
+        factor = float((frames_K**alpha).sum() / frames_K.sum() ** alpha)
+        if factor > _LARGE:
+            yield (
+                f"source {source!r} is split into {len(frames_K)} components that together weigh {factor:.1f} times "
+                f"what they would as one (k^{1 - alpha:.2g} for k alike): name its tasks by `tasks:`, or group by "
+                "`group: embodiment`"
+            )
