@@ -73,6 +73,11 @@ class Catalogue:
         rows = self.lake.scan("verdicts", version=self.version("verdicts"))
         return rows.sort("created_at", "verdict_id").collect()
 
+    @property
+    def no_verdicts(self) -> pl.DataFrame:
+        """The table of verdicts without a row."""
+        return self.lake.scan("verdicts").head(0).collect()
+
     def joined(self, names: list[str]) -> pl.LazyFrame:
         """The episodes with those of these columns that stand in other tables."""
         rows = self.episodes

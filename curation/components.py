@@ -11,11 +11,13 @@ from typing import Any
 
 import polars as pl
 
+from curation.cameras import shown_cameras, slot_problems
 from curation.chunks import chunk_rule
 from curation.compatible import Member, clashes
 from curation.mixture import bound_faults
 from curation.recipe_model import Recipe, Weighting
 from curation.recipe_problems import Problem
+from curation.resample import ratio
 from schema.embodiment import ActionSpace, Embodiment
 from schema.errors import ConfigError
 from schema.layout import slots
@@ -57,10 +59,10 @@ class Candidate:
     def counted(self, rows: pl.DataFrame) -> "Candidate":
         """The same with the episodes, frames and bytes that these rows have of it."""
         mine = rows.filter(pl.col("component") == self.index)
-        frames, size = int(mine["num_frames"].sum()), int(mine["tar_bytes"].sum())
+        frames, size = int(mine["frames"].sum()), int(mine["tar_bytes"].sum())
         quality = 1.0
         if "quality" in mine.columns and frames:
-            quality = float((mine["quality"] * mine["num_frames"]).sum()) / frames
+            quality = float((mine["quality"] * mine["frames"]).sum()) / frames
         return replace(self, episodes=len(mine), frames=frames, tar_bytes=size, quality=quality)
 
 
@@ -90,6 +92,7 @@ def component_problems(selected: Selected, recipe: Recipe) -> Iterator[Problem]:
     if selected.rows.is_empty():
         return
     yield from _different_tables(selected)
+    yield from slot_problems(recipe)
     yield from _unused_patterns(selected.rows, recipe)
     candidates, rows = combine(selected, recipe)
     yield from _unbounded(len(candidates), recipe.weighting)
@@ -102,7 +105,7 @@ def component_problems(selected: Selected, recipe: Recipe) -> Iterator[Problem]:
             if str(error) not in told:
                 told.add(str(error))
                 yield Problem(place=_blame(error), text=f"component {candidate.name!r}: {error}")
-        shown = {camera for names in recipe.cameras.values() for camera in names}
+        shown = {camera for names in shown_cameras(recipe, [candidate.embodiment]).values() for camera in names}
         if candidate.embodiment.cameras and not shown & {camera.name for camera in candidate.embodiment.cameras}:
             there = ", ".join(camera.name for camera in candidate.embodiment.cameras)
             yield Problem(place=("cameras",), text=f"no slot shows a camera of {candidate.name!r}: name one of {there}")
@@ -114,17 +117,18 @@ def _member(candidate: Candidate, recipe: Recipe) -> Member:
     """A component as it stands in the padded vectors; ConfigError where it cannot."""
     state = candidate.embodiment.dimensions(candidate.space.state)
     action = candidate.embodiment.dimensions(candidate.space.action)
-    chunk_rule(action, state, recipe.action_form)
+    q = ratio(candidate.rate_hz, recipe.chunk.rate_hz)
+    chunk_rule(action, state, recipe.action_form, ratio=q, steps=recipe.chunk.steps)
     return Member(
         name=candidate.name,
-        rate_hz=candidate.rate_hz,
+        rate_hz=recipe.chunk.rate_hz or candidate.rate_hz,
         state=dict(zip(slots(state, recipe.layout, width=recipe.width).places, state, strict=True)),
         action=dict(zip(slots(action, recipe.layout, width=recipe.width).places, action, strict=True)),
     )
 
 
 def _blame(error: ConfigError) -> tuple[str, ...]:
-    words = {"padded width": "width", "layout": "layout", "delta form": "action_form"}
+    words = {"padded width": "width", "layout": "layout", "delta form": "action_form", "rate_hz": "chunk"}
     return next(((key,) for word, key in words.items() if word in str(error)), ())
 
 
@@ -140,13 +144,11 @@ def _with_rates(selected: Selected) -> pl.DataFrame:
 
 
 def _grouped(rows: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
-    """The rows with the `group` that tells the components of one embodiment apart."""
-    if recipe.group == "embodiment":
-        return rows.with_columns(group=pl.lit(_ALL))
-    if recipe.group == "source":
-        return rows.with_columns(group=pl.col("source"))
+    """The rows with their `task_name`, and the `group` that tells the components of one embodiment apart."""
     names = {task: task_name(task, recipe.tasks) for task in rows["task"].unique()}
-    return rows.with_columns(group=pl.col("task").replace(names))
+    named = rows.with_columns(task_name=pl.col("task").replace(names))
+    group = {"embodiment_task": pl.col("task_name"), "embodiment": pl.lit(_ALL), "source": pl.col("source")}
+    return named.with_columns(group=group[recipe.group])
 
 
 def task_name(task: str, patterns: Mapping[str, str]) -> str:

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
+from curation.cameras import shown_cameras
+from curation.cautions import cautions
 from curation.recipe import Recipe
 from curation.select import Selection, select
-from curation.task_split import split_warnings
 from curation.weigh import weigh
 from schema.lake import Lake
 
@@ -83,7 +84,7 @@ def plan(recipe: Recipe, lake: Lake, *, steps: int | None = None, batch: int | N
         lanes=weighed.lanes,
         warnings=(
             *_component_warnings(components),
-            *split_warnings(recipe, selection),
+            *cautions(recipe, selection),
             *_camera_warnings(recipe, selection),
         ),
     )
@@ -105,6 +106,6 @@ def _component_warnings(components: tuple[PlannedComponent, ...]) -> Iterator[st
 
 def _camera_warnings(recipe: Recipe, selection: Selection) -> Iterator[str]:
     there = {camera.name for candidate in selection.candidates for camera in candidate.embodiment.cameras}
-    for slot, names in recipe.cameras.items():
+    for slot, names in shown_cameras(recipe, selection.embodiments.values()).items():
         if not there & set(names):
             yield f"camera slot {slot!r} is always empty: no selected embodiment has {' or '.join(map(repr, names))}"

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from curation.recipe_model import Chunk, Limit, Prompt, Quality, Recipe, SourceChoice, Weighting
+from curation.recipe_model import Chunk, Frames, Limit, Prompt, Quality, Recipe, SourceChoice, Weighting
 from curation.recipe_problems import Place, Problem, problems_error
 from schema.errors import ConfigError
 
@@ -132,6 +132,7 @@ def _fields(location: Place) -> dict[str, Any]:
         "chunk": Chunk,
         "prompt": Prompt,
         "limit": Limit,
+        "frames": Frames,
     }
     if len(location) > 1 and isinstance(location[0], str):
         model = parts.get(location[0], Recipe)

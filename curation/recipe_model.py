@@ -5,7 +5,7 @@ does not use it goes on giving the lock, and the digest, that it gave before.
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -16,6 +16,7 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     StringConstraints,
     model_serializer,
+    model_validator,
 )
 
 from curation.chunks import ActionForm
@@ -24,6 +25,8 @@ from schema.embodiment import Name
 from schema.layout import DEFAULT_WIDTH, LayoutName
 from schema.picture import IMAGE_SIZE
 
+TextKind = Literal["instruction", "task", "segment"]
+Normalization = Literal["z_score", "quantile"]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -77,23 +80,77 @@ class Quality(_Part):
 class Chunk(_Part):
     """How many actions the policy gives at once."""
 
+    _later: ClassVar[frozenset[str]] = frozenset({"seconds", "rate_hz"})
     steps: int = Field(default=50, ge=1, le=1000)
+    """H; where `seconds` are given it follows from them."""
+    seconds: float | None = Field(default=None, gt=0)
+    rate_hz: float | None = Field(default=None, gt=0, le=1000)
+    """The rate of the steps, to which actions are resampled; None: each robot's own."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _steps_of_seconds(cls, found: Any) -> Any:
+        """`steps` follows from `seconds` and `rate_hz`."""
+        if not isinstance(found, dict) or found.get("seconds") is None:
+            return found
+        seconds, rate_hz = found["seconds"], found.get("rate_hz")
+        if not isinstance(seconds, int | float) or not isinstance(rate_hz, int | float | None):
+            return found  # told by the fields' own types
+        if seconds <= 0 or (rate_hz is not None and rate_hz <= 0):
+            return found  # told by the fields' own ranges
+        if rate_hz is None:
+            raise ValueError(
+                "a chunk in seconds needs the rate of its steps, since all chunks are of one length: add `rate_hz`"
+            )
+        steps = round(seconds * rate_hz)
+        if abs(steps - seconds * rate_hz) > 1e-6 or found.get("steps", steps) != steps:
+            raise ValueError(
+                f"{seconds:g} s at {rate_hz:g} Hz are {seconds * rate_hz:g} steps: expected a whole number of them, "
+                "and no other number of `steps` beside it"
+            )
+        return {**found, "steps": steps}
+
+
+class Frames(_Part):
+    """At which frames chunks start."""
+
+    every: int = Field(default=1, ge=1)
+    """At every so many-th frame of a run."""
+    min_steps: int = Field(default=1, ge=1, le=1000)
+    """Only where so many steps of the chunk were recorded, and kept."""
+    skip_start_s: float = Field(default=0.0, ge=0)
+    skip_end_s: float = Field(default=0.0, ge=0)
 
 
 class Prompt(_Part):
-    """What stands before the instruction."""
+    """What training reads as text."""
 
+    _later: ClassVar[frozenset[str]] = frozenset({"text", "dropout"})
     tag: bool = False
-    """Whether the robot, its action space and its rate do."""
+    """Whether the robot, its action space and its rate stand before the instruction."""
+    text: tuple[TextKind, ...] = Field(default=("instruction",), min_length=1)
+    """Kinds of texts of which one is drawn for each sample: instructions of the whole episode, its task's name, or
+    annotations of the part in which the chunk starts."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """How often training leaves the instruction away; a tag stays."""
 
 
 class Limit(_Part):
     """At most so much of each component, by a keyed hash: a smaller limit is a subset of a larger one."""
 
-    episodes: int = Field(ge=1)
+    _later: ClassVar[frozenset[str]] = frozenset({"hours"})
+    episodes: int | None = Field(default=None, ge=1)
+    hours: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> Self:
+        if self.episodes is None and self.hours is None:
+            raise ValueError("a limit needs `episodes`, `hours` or both")
+        return self
 
 
-TableName = Literal["episodes", "annotations", "scores", "verdicts"]
+TableName = Annotated[str, StringConstraints(pattern="^(episodes|annotations|scores|verdicts)$")]
+HeldOutBy = Literal["episode", "scene", "operator", "task"]
 Group = Literal["embodiment_task", "embodiment", "source"]
 
 
@@ -105,7 +162,20 @@ def _success(value: object) -> object:
 class Recipe(_Part):
     """What to train on, and how it is to be presented."""
 
-    _later: ClassVar[frozenset[str]] = frozenset({"quality", "group", "tasks", "versions"})
+    _later: ClassVar[frozenset[str]] = frozenset(
+        {
+            "quality",
+            "group",
+            "tasks",
+            "versions",
+            "held_out_by",
+            "frames",
+            "verdicts",
+            "camera_choice",
+            "camera_dropout",
+            "normalization",
+        }
+    )
     name: Text
     sources: tuple[SourceChoice, ...] = Field(min_length=1)
     weighting: Weighting = Weighting()
@@ -124,13 +194,25 @@ class Recipe(_Part):
     cameras: dict[Name, Annotated[tuple[Name, ...], Field(min_length=1)]] = Field(
         default={"base": ("base",), "left_wrist": ("left_wrist",), "right_wrist": ("right_wrist",)}, min_length=1
     )
-    """Model slot → camera names in order of preference; the first that an episode has is shown."""
+    """Model slot → camera names in order of preference, or `exterior` or `wrist` for every camera of that role; the
+    first that an episode has is shown."""
+    camera_choice: dict[Name, Literal["first", "any"]] = {}
+    """Slots that show any one of their cameras that the episode has, drawn for each sample."""
+    camera_dropout: dict[Name, Annotated[float, Field(ge=0, lt=1)]] = {}
+    """How often training leaves a slot empty; a sample that would lose all its pictures keeps them."""
     image_size: int = Field(default=IMAGE_SIZE, ge=14, le=1024)
     success: Annotated[Literal["any", "true", "false"], BeforeValidator(_success)] = "any"
     prompt: Prompt = Prompt()
+    normalization: Normalization = "z_score"
+    """(x − mean) / std, or −1 … 1 from the 1 % to the 99 % quantile."""
     held_out: float = Field(default=0.0, ge=0, lt=1)
     """Share of episodes that no training sample is drawn from; the same episodes for every seed."""
+    held_out_by: HeldOutBy = "episode"
+    """What is held out whole: no episode of a held-out scene, operator or task is trained on."""
     limit: Limit | None = None
+    frames: Frames = Frames()
+    verdicts: Literal["hold", "ignore"] = "hold"
+    """Whether episodes and frames that the newest verdict on them drops are left out."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     _lines: dict[Place, int] = PrivateAttr(default_factory=dict)
     _where: str = PrivateAttr(default="recipe")

@@ -17,6 +17,8 @@ from polars.exceptions import PolarsError
 
 from curation.catalogue import VERDICT_COLUMNS, Catalogue
 from curation.components import Candidate, Selected, combine, component_problems
+from curation.frames import frame_runs
+from curation.held_out import group_problems, leaks, parted
 from curation.keyed import split_off, take_first
 from curation.recipe import Problem, Recipe, SourceChoice, load_recipe
 from schema.embodiment import Embodiment
@@ -31,12 +33,25 @@ _COLUMNS = (
     "action_spaces",
     "task",
     "instructions",
+    "scene",
+    "operator",
     "num_frames",
     "rate_hz",
     "shard",
     "row_group",
     "tar_bytes",
 )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LeftOut:
+    """What verdicts and frame rules leave out of the episodes that are selected, held out or not."""
+
+    episodes: int
+    """Episodes of which no frame is left."""
+    frames: int
+    """Frames that no chunk starts at, those of these episodes among them."""
+    all_frames: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,10 +64,17 @@ class Selection:
     """By the digest of the table; only those that the components name."""
     candidates: tuple[Candidate, ...]
     """The components before they are weighed, by name."""
+    held_out_only: tuple[Candidate, ...]
+    """Components that are held out whole; their indices follow those of `candidates`."""
     episodes: pl.DataFrame
-    """One row per episode to train on, by (component, episode_id); `component` is an index in `candidates`."""
+    """One row per episode to train on, by (component, episode_id); `component` is an index in `candidates`, `frames`
+    counts the chunk starts."""
+    runs: pl.DataFrame
+    """Their runs in the columns of `curation.frames.RUN_COLUMNS`, by component, episode and start."""
     held_out: pl.DataFrame
-    """The same for the episodes that are held out."""
+    """Like `episodes`, of those that are held out."""
+    held_out_runs: pl.DataFrame
+    left_out: LeftOut
 
 
 def open_recipe(path: str | Path, lake: Lake) -> Recipe:
@@ -62,25 +84,53 @@ def open_recipe(path: str | Path, lake: Lake) -> Recipe:
 
 def select(recipe: Recipe, lake: Lake) -> Selection:
     """The episodes that the recipe takes of the lake as it is now; ConfigError lists every problem."""
-    catalogue = Catalogue(lake=lake, pinned={**recipe.versions})
+    catalogue = Catalogue(lake=lake, pinned=recipe.versions)
     recipe.refuse(catalogue.problems())
     catalogue.version("episodes"), catalogue.version("annotations")
     found = _found(dict(enumerate(recipe.sources)), catalogue, recipe)
     recipe.refuse([*found.problems, *component_problems(found.selected, recipe)])
     candidates, rows = combine(found.selected, recipe)
-    held_out, rows = split_off(rows, recipe.held_out)
+    recipe.refuse(group_problems(rows, recipe))
+    runs = frame_runs(rows, recipe, verdicts=_that_hold(catalogue, recipe))
+    rows, left_out = _with_frames(rows, runs)
+    held_out, rows = split_off(rows, recipe.held_out, by=recipe.held_out_by)
     if recipe.limit is not None:
-        rows = take_first(rows, recipe.limit.episodes, seed=recipe.seed)
-    counted = tuple(candidate.counted(rows) for candidate in candidates)
-    recipe.refuse(_empty(counted))
-    order = ["component", "episode_id"]
+        rows = take_first(rows, recipe.limit, seed=recipe.seed)
+    candidates, held_out_only, number = parted([one.counted(rows) for one in candidates], held_out, recipe)
+    recipe.refuse([*_empty(candidates, recipe), *leaks(rows, held_out, recipe, held_out_only=held_out_only)])
+    rows, held_out, runs = (
+        frame.with_columns(pl.col("component").replace_strict(number, return_dtype=pl.Int32))
+        for frame in (rows, held_out, runs)
+    )
+    key = ["component", "episode_id"]
     return Selection(
         versions=dict(sorted(catalogue.versions.items(), key=lambda item: item[0] != "episodes")),
-        embodiments={candidate.embodiment.digest: candidate.embodiment for candidate in counted},
-        candidates=counted,
-        episodes=rows.sort(order),
-        held_out=held_out.sort(order),
+        embodiments={one.embodiment.digest: one.embodiment for one in (*candidates, *held_out_only)},
+        candidates=candidates,
+        held_out_only=held_out_only,
+        episodes=rows.sort(key),
+        runs=runs.join(rows, on=key, how="semi").sort(*key, "start"),
+        held_out=held_out.sort(key),
+        held_out_runs=runs.join(held_out, on=key, how="semi").sort(*key, "start"),
+        left_out=left_out,
     )
+
+
+def _that_hold(catalogue: Catalogue, recipe: Recipe) -> pl.DataFrame:
+    """The verdicts that the recipe goes by, the oldest first; a lake without any stays without a pinned version."""
+    if recipe.verdicts == "ignore" or catalogue.lake.version("verdicts") is None:
+        return catalogue.no_verdicts
+    return catalogue.verdicts
+
+
+def _with_frames(rows: pl.DataFrame, runs: pl.DataFrame) -> tuple[pl.DataFrame, LeftOut]:
+    """The episodes that have runs, with the `frames` of these, and what is left out."""
+    key = ["component", "episode_id"]
+    counted = runs.group_by(key).agg(pl.col("frames").sum())
+    found = rows.join(counted, on=key, how="inner", maintain_order="left")
+    total = int(rows["num_frames"].sum())
+    frames = total - int(found["frames"].sum())
+    return found, LeftOut(episodes=len(rows) - len(found), frames=frames, all_frames=total)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +141,7 @@ class _Found:
 
 def _problems(sources: dict[int, SourceChoice], recipe: Recipe | None, *, lake: Lake) -> Iterator[Problem]:
     """What the lake has against a recipe, or against its sound sources where other parts are wrong."""
-    catalogue = Catalogue(lake=lake, pinned={**recipe.versions} if recipe else {})
+    catalogue = Catalogue(lake=lake, pinned=recipe.versions if recipe else {})
     if gone := list(catalogue.problems()):
         yield from gone
         return
@@ -230,11 +280,16 @@ def _twice(rows: pl.DataFrame) -> Iterator[Problem]:
         )
 
 
-def _empty(candidates: Iterable[Candidate]) -> Iterator[Problem]:
+def _empty(candidates: Iterable[Candidate], recipe: Recipe) -> Iterator[Problem]:
+    """Components that hold-out, limit, verdicts or frame rules leave nothing of."""
+    asked = {"held_out": recipe.held_out > 0, "limit": recipe.limit is not None, "frames": True}
+    words = {"held_out": "lower `held_out`", "limit": "raise `limit`", "frames": "loosen `frames`"}
+    blamed = [key for key, is_asked in asked.items() if is_asked]
     for candidate in candidates:
         if candidate.episodes == 0:
             yield Problem(
-                place=("held_out",),
-                text=f"component {candidate.name!r} has no episode left to train on: lower `held_out`, ingest more "
-                "episodes, or leave the component out by `where`",
+                place=(blamed[0],),
+                text=f"component {candidate.name!r} has no episode left to train on: "
+                f"{', '.join(words[key] for key in blamed)}, see its verdicts, ingest more episodes, or leave the "
+                "component out by `where`",
             )

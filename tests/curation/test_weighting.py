@@ -7,12 +7,12 @@ from deltalake import write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation.cautions import split_warnings
 from curation.make_lock import make_lock
 from curation.mixture import bounded
 from curation.plan import plan
 from curation.recipe import parse_recipe
 from curation.select import open_recipe, select
-from curation.task_split import split_warnings
 from schema.errors import ConfigError
 from schema.lake import Lake
 from schema.tables import TABLES

@@ -1,4 +1,4 @@
-"""What splitting a source into many tasks does to its weight, and how shares compare with published ones.
+"""What a person should know of a selection before training on it, told from the catalogue alone.
 
 A component of n frames weighs n**alpha, so k equal tasks of one source weigh k**(1 − alpha) times what they would as
 one: with the paper's 0.43, k**0.57. A source whose task is the text of its instruction inflates itself that way.
@@ -14,6 +14,23 @@ from curation.select import Selection
 
 _LARGE = 3.0
 """Sources whose tasks together weigh more than so many times what they would as one are warned of."""
+
+
+def cautions(recipe: Recipe, selection: Selection) -> Iterator[str]:
+    """One sentence for each thing to know."""
+    yield from left_out_warnings(selection)
+    yield from split_warnings(recipe, selection)
+
+
+def left_out_warnings(selection: Selection) -> Iterator[str]:
+    """What frame rules and verdicts leave out."""
+    left_out = selection.left_out
+    if left_out.frames:
+        count = left_out.episodes
+        yield (
+            f"frame rules and verdicts leave out {left_out.frames:,} of {left_out.all_frames:,} frames, and {count:,} "
+            f"episode{'s' * (count != 1)} whole: chunks start at the others only"
+        )
 
 
 def split_warnings(recipe: Recipe, selection: Selection) -> Iterator[str]:
