@@ -5,12 +5,14 @@ one: with the paper's 0.43, k**0.57. A source whose task is the text of its inst
 """
 
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 
 import numpy as np
 import polars as pl
 
 from curation.recipe_model import Recipe
 from curation.select import Selection
+from curation.weigh import weigh
 
 _LARGE = 3.0
 """Sources whose tasks together weigh more than so many times what they would as one are warned of."""
@@ -20,6 +22,22 @@ def cautions(recipe: Recipe, selection: Selection) -> Iterator[str]:
     """One sentence for each thing to know."""
     yield from left_out_warnings(selection)
     yield from split_warnings(recipe, selection)
+    yield from references(recipe, selection)
+
+
+def references(recipe: Recipe, selection: Selection) -> Iterator[str]:
+    """The share of some sources beside a published one."""
+    if not recipe.references:
+        return
+    share_C = weigh(selection.candidates, recipe.weighting).share_C
+    frames = selection.episodes.group_by("component", "source").agg(pl.col("frames").sum()).sort("component", "source")
+    for one in recipe.references:
+        share = sum(
+            share_C[component] * count / selection.candidates[component].frames
+            for component, source, count in frames.iter_rows()
+            if any(fnmatchcase(source, pattern) for pattern in one.sources)
+        )
+        yield f"{one.name}: {share:.1%} of the mixture, beside a reference of {one.share:.1%}"
 
 
 def left_out_warnings(selection: Selection) -> Iterator[str]:

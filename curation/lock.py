@@ -274,10 +274,12 @@ def _head(fs: Any, root: str, *, where: str) -> dict[str, Any]:
 def _lock(head: dict[str, Any], tables: dict[str, pa.Table]) -> Lock:
     if any(column.null_count for table in tables.values() for column in table.columns):
         raise ValueError("a table holds nulls")
+    later: dict[str, Any] = {name: head[name] for name in _LATER if name in head}
+    later |= {name: tuple(found) for name, found in later.items() if isinstance(found, list)}
     plain = {field.name for field in fields(Lock)} - {*_TABLES, *_LATER, "cameras", "components", "embodiments"}
     return Lock(
         **{name: head[name] for name in plain},
-        **{name: tuple(found) if isinstance(found := head[name], list) else found for name in _LATER if name in head},
+        **later,
         cameras={slot: tuple(names) for slot, names in head["cameras"].items()},
         components=tuple(Component(**component) for component in head["components"]),
         embodiments={digest: Embodiment.model_validate(table) for digest, table in head["embodiments"].items()},

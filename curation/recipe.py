@@ -8,28 +8,54 @@ What can be said of a recipe by itself is checked here (its fields: `curation.re
 import difflib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from curation.recipe_model import Chunk, Frames, Limit, Prompt, Quality, Recipe, SourceChoice, Weighting
+from curation.recipe_model import (
+    Chunk,
+    Frames,
+    Limit,
+    Prompt,
+    Quality,
+    Recipe,
+    Reference,
+    SourceChoice,
+    Weighting,
+)
 from curation.recipe_problems import Place, Problem, problems_error
 from schema.errors import ConfigError
 
-__all__ = ["Check", "Problem", "Recipe", "SourceChoice", "load_recipe", "parse_recipe"]
+__all__ = ["Check", "Problem", "Recipe", "SourceChoice", "builtin_recipes", "load_recipe", "parse_recipe"]
 
 Check = Callable[[dict[int, SourceChoice], Recipe | None], Iterable[Problem]]
 """What a lake has against the sound sources (by their place in the list) and, where all of it is sound, the recipe."""
 
 
 def load_recipe(path: str | Path, *, check: Check | None = None) -> Recipe:
-    """The recipe in a YAML file; ConfigError lists every problem, those that `check` finds among them."""
+    """The recipe in a YAML file, or a built-in one by name; ConfigError lists every problem, `check`'s among them."""
     file = Path(path)
-    if not file.is_file():
-        raise ConfigError(f"no recipe there: expected a YAML file; see docs/recipes.md for one to begin with ({path})")
-    return parse_recipe(file.read_text(encoding="utf-8"), where=str(path), check=check)
+    if file.is_file():
+        return parse_recipe(file.read_text(encoding="utf-8"), where=str(path), check=check)
+    builtin = builtin_recipes()
+    if str(path) in builtin:
+        return parse_recipe(builtin[str(path)], where=f"built-in {path}", check=check)
+    raise ConfigError(
+        f"no recipe there: expected a YAML file, or the name of a built-in recipe ({', '.join(builtin)}); see "
+        f"docs/recipes.md for one to begin with ({path})"
+    )
+
+
+def builtin_recipes() -> dict[str, str]:
+    """The texts of the recipes that come with robomix, by name."""
+    files = [item for item in resources.files("curation.recipes").iterdir() if item.name.endswith(".yaml")]
+    return {
+        item.name.removesuffix(".yaml"): item.read_text(encoding="utf-8")
+        for item in sorted(files, key=lambda item: item.name)
+    }
 
 
 def parse_recipe(text: str, *, where: str = "recipe", check: Check | None = None) -> Recipe:
@@ -132,6 +158,7 @@ def _fields(location: Place) -> dict[str, Any]:
         "chunk": Chunk,
         "prompt": Prompt,
         "limit": Limit,
+        "references": Reference,
         "frames": Frames,
     }
     if len(location) > 1 and isinstance(location[0], str):

@@ -111,6 +111,15 @@ class Chunk(_Part):
         return {**found, "steps": steps}
 
 
+class Reference(_Part):
+    """A published share, beside which a plan tells the recipe's own."""
+
+    name: Text
+    sources: tuple[Text, ...] = Field(min_length=1)
+    """Names or patterns of the sources that it is of."""
+    share: float = Field(ge=0, le=1)
+
+
 class Frames(_Part):
     """At which frames chunks start."""
 
@@ -174,6 +183,7 @@ class Recipe(_Part):
             "camera_choice",
             "camera_dropout",
             "normalization",
+            "references",
         }
     )
     name: Text
@@ -211,6 +221,7 @@ class Recipe(_Part):
     """What is held out whole: no episode of a held-out scene, operator or task is trained on."""
     limit: Limit | None = None
     frames: Frames = Frames()
+    references: tuple[Reference, ...] = ()
     verdicts: Literal["hold", "ignore"] = "hold"
     """Whether episodes and frames that the newest verdict on them drops are left out."""
     seed: int = Field(default=0, ge=0, lt=2**63)

@@ -86,7 +86,8 @@ def select(recipe: Recipe, lake: Lake) -> Selection:
     """The episodes that the recipe takes of the lake as it is now; ConfigError lists every problem."""
     catalogue = Catalogue(lake=lake, pinned=recipe.versions)
     recipe.refuse(catalogue.problems())
-    catalogue.version("episodes"), catalogue.version("annotations")
+    for table in ("episodes", "annotations"):
+        catalogue.version(table)
     found = _found(dict(enumerate(recipe.sources)), catalogue, recipe)
     recipe.refuse([*found.problems, *component_problems(found.selected, recipe)])
     candidates, rows = combine(found.selected, recipe)
@@ -104,7 +105,7 @@ def select(recipe: Recipe, lake: Lake) -> Selection:
     )
     key = ["component", "episode_id"]
     return Selection(
-        versions=dict(sorted(catalogue.versions.items(), key=lambda item: item[0] != "episodes")),
+        versions=catalogue.versions,
         embodiments={one.embodiment.digest: one.embodiment for one in (*candidates, *held_out_only)},
         candidates=candidates,
         held_out_only=held_out_only,

@@ -1,7 +1,8 @@
 """Normalization by a lock's statistics, and its exact inverse: what the model sees, and back to the robot's units.
 
 z = (x − mean) / std per dimension, or by quantiles where the lock says so, of the component's statistics. Grippers
-keep their fraction and dimensions with almost no variance are only centred (`curation.statistics` sets their mean and std so).
+keep their fraction and dimensions with almost no variance are only centred (`curation.statistics` sets their mean and
+std so).
 """
 # Legend: B samples, C components, H steps, W padded width.
 

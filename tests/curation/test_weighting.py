@@ -1,5 +1,7 @@
 """Shares by size, boost and quality, held between a floor and a cap; groups and tasks are what a recipe says."""
 
+from functools import partial
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -12,7 +14,7 @@ from curation.make_lock import make_lock
 from curation.mixture import bounded
 from curation.plan import plan
 from curation.recipe import parse_recipe
-from curation.select import open_recipe, select
+from curation.select import _problems, open_recipe, select
 from schema.errors import ConfigError
 from schema.lake import Lake
 from schema.tables import TABLES
@@ -201,3 +203,40 @@ def test_fields_that_came_later_leave_nothing_in_the_json_of_a_recipe_without_th
     }  # fmt: skip
     assert recipe().model_dump(mode="json")["weighting"] == {"alpha": 0.43}
     assert recipe("weighting: {cap: 0.5}").model_dump(mode="json")["weighting"] == {"alpha": 0.43, "cap": 0.5}
+
+
+def test_five_mistakes_of_five_kinds_are_told_at_once_each_with_its_line(scored):
+    message = refused_file(
+        "name: x\n"
+        "sources:\n"
+        "  - {source: tiny, where: \"embodiment = 'ur5e' AND smothness > 0\"}\n"
+        "  - {source: tinny}\n"
+        "  - {source: tiny, where: \"embodiment <> 'ur5e'\", action_space: eef_delta}\n"
+        "chunk: {seconds: 1}\n"
+        "held_out_by: room\n",
+        scored,
+    )
+    assert "5 problems" in message
+    assert [f"line {line}, " in message for line in (3, 4, 5, 6, 7)] == [True] * 5
+
+
+def test_everything_that_only_the_lake_can_show_is_told_at_once(scored):
+    message = refused_file(
+        "name: x\n"
+        "sources: [{source: tiny}]\n"
+        "prompt: {tag: true}\n"
+        "quality: {score: grace}\n"
+        "tasks: {fold: fold}\n"
+        "camera_dropout: {top: 0.1}\n"
+        "weighting: {cap: 0.1}\n"
+        "width: 8\n",
+        scored,
+    )
+    assert "5 problems" in message
+    assert [f"line {line}, " in message for line in (4, 5, 6, 7, 8)] == [True] * 5
+
+
+def refused_file(text, lake):
+    with pytest.raises(ConfigError) as caught:
+        parse_recipe(text, check=partial(_problems, lake=lake))
+    return str(caught.value)
