@@ -93,6 +93,11 @@ def component_problems(selected: Selected, recipe: Recipe) -> Iterator[Problem]:
         return
     yield from _different_tables(selected)
     yield from slot_problems(recipe)
+    if recipe.frames.min_steps > recipe.chunk.steps:
+        yield Problem(
+            place=("frames", "min_steps"),
+            text=f"found {recipe.frames.min_steps}, expected at most the {recipe.chunk.steps} steps of a chunk",
+        )
     yield from _unused_patterns(selected.rows, recipe)
     candidates, rows = combine(selected, recipe)
     yield from _unbounded(len(candidates), recipe.weighting)

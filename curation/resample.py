@@ -49,7 +49,7 @@ class Resample:
     """What each step takes of each source frame, by kind of dimension (G kinds)."""
     kind_D: NDArray[np.intp]
 
-    def __call__(self, action_KD: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
+    def __call__(self, action_KD: NDArray[np.floating], steps: int) -> NDArray[np.float64]:
         """The first `steps` steps `[steps, D]` of a chunk whose recorded source frames are these."""
         out_HD = np.empty((steps, action_KD.shape[1]))
         span = min(len(action_KD), self.weight_GHK.shape[2])

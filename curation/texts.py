@@ -38,7 +38,8 @@ def run_table(episodes: pl.DataFrame, ranges: pl.DataFrame, texts: pl.DataFrame,
     )
     told = episodes.join(annotated, on="episode_id", how="left")
     if "segment" in recipe.prompt.text:
-        ranges = _cut(ranges, of_these.filter(~pl.col("is_whole"), pl.col("text") != ""), every=recipe.frames.every)
+        is_part = ~pl.col("is_whole") | (pl.col("kind") == "segment")
+        ranges = _cut(ranges, of_these.filter(is_part, pl.col("text") != ""), every=recipe.frames.every)
     else:
         ranges = ranges.with_columns(segments=pl.lit(None, pl.List(pl.String)))
     rows = ranges.join(told, on=["component", "episode_id"], how="left", maintain_order="left")

@@ -145,6 +145,11 @@ def test_rules_that_leave_nothing_of_a_component_are_refused_with_what_to_loosen
     )
 
 
+def test_more_recorded_steps_than_a_chunk_has_cannot_be_asked_for(small):
+    message = refused(ALL + "frames: {min_steps: 9}\nchunk: {steps: 8}\n", small(make_episode(0, num_frames=12)))
+    assert "line 3, frames.min_steps: found 9, expected at most the 8 steps of a chunk" in message
+
+
 def test_verdicts_hold_unless_they_are_ignored_and_the_newest_counts(small):
     kept, dropped, cut = (make_episode(number, num_frames=12) for number in range(3))
     lake = small(kept, dropped, cut)
