@@ -8,11 +8,13 @@ state of the same name is told from the state at the chunk's start. Statistics a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from curation.resample import Resample, recorded_steps, resample
 from schema.embodiment import Dimension
 from schema.errors import ConfigError
 
@@ -29,6 +31,8 @@ class ChunkRule:
     """Whether the last value is repeated past the end (absolute and gripper); the others are zero there."""
     origin_D: NDArray[np.intp]
     """Index of the state dimension that is subtracted in the delta form; -1 where the stored value is taken."""
+    resample: Resample | None = None
+    """How recorded frames become steps; None where a step is a frame."""
 
     @property
     def is_delta(self) -> NDArray[np.bool_]:
@@ -36,14 +40,22 @@ class ChunkRule:
         return self.origin_D >= 0
 
 
-def chunk_rule(action: Sequence[Dimension], state: Sequence[Dimension], form: ActionForm) -> ChunkRule:
-    """The rule for these action and state dimensions.
+def chunk_rule(
+    action: Sequence[Dimension],
+    state: Sequence[Dimension],
+    form: ActionForm,
+    *,
+    ratio: Fraction = Fraction(1),
+    steps: int = 1,
+) -> ChunkRule:
+    """The rule for these action and state dimensions, and for chunks of `steps` at a `ratio` of frames per step.
 
     In the delta form an absolute dimension is told from the state dimension of the same name (without `state.` or
     `action.`), unit and frame; grippers, velocities, deltas and dimensions without such a state stay as stored.
 
     Raises:
-        ConfigError: the delta form of an absolute rotation, which a difference of numbers does not give.
+        ConfigError: the delta form, or the resampling, of an absolute rotation, which arithmetic on its numbers does
+            not give.
     """
     repeats_D = np.array([one.signal.mode == "absolute" or one.is_gripper for one in action], np.bool_)
     origin_D = np.full(len(action), -1, np.intp)
@@ -58,7 +70,7 @@ def chunk_rule(action: Sequence[Dimension], state: Sequence[Dimension], form: Ac
                 f"the delta form of a rotation is not a difference of its numbers, found {', '.join(turned)}: "
                 "choose `action_form: stored`, or an action space without an absolute eef_rotation"
             )
-    return ChunkRule(repeats_D=repeats_D, origin_D=origin_D)
+    return ChunkRule(repeats_D=repeats_D, origin_D=origin_D, resample=resample(action, ratio, steps=steps))
 
 
 def chunk_rows(starts_B: ArrayLike, steps: int, stop: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -77,10 +89,12 @@ def chunk_rows(starts_B: ArrayLike, steps: int, stop: ArrayLike) -> tuple[NDArra
 def gather(
     action_TD: NDArray[Float], starts_B: ArrayLike, *, steps: int, stop: ArrayLike, rule: ChunkRule
 ) -> tuple[NDArray[Float], NDArray[np.bool_]]:
-    """Chunks `[B, H, D]` in the stored form and the step mask `[B, H]`, with the end rule applied.
+    """Chunks `[B, H, D]` in the stored form and the step mask `[B, H]`, resampled and with the end rule applied.
 
     Rows are those of `action_TD`, which may hold several episodes one after the other; see `chunk_rows` for `stop`.
     """
+    if rule.resample is not None:
+        return _gather_resampled(action_TD, starts_B, steps=steps, stop=stop, rule=rule)
     row_BH, step_mask_BH = chunk_rows(starts_B, steps, stop)
     action_BHD = action_TD[row_BH]
     if not step_mask_BH.all():
@@ -90,11 +104,28 @@ def gather(
 
 def write_chunk(out_HD: NDArray[Float], action_TD: NDArray[Float], start: int, *, stop: int, rule: ChunkRule) -> int:
     """What `gather` gives for one start, written into `out_HD` by slices; how many of its steps were recorded."""
-    recorded = min(len(out_HD), stop - start)
-    out_HD[:recorded] = action_TD[start : start + recorded]
+    if rule.resample is None:
+        recorded = min(len(out_HD), stop - start)
+        out_HD[:recorded] = action_TD[start : start + recorded]
+    else:
+        recorded = min(len(out_HD), recorded_steps(stop - start, rule.resample.q))
+        out_HD[:recorded] = rule.resample(action_TD[start:stop], recorded)
     if recorded < len(out_HD):
         out_HD[recorded:] = np.where(rule.repeats_D, action_TD[stop - 1], 0)
     return recorded
+
+
+def _gather_resampled(
+    action_TD: NDArray[Float], starts_B: ArrayLike, *, steps: int, stop: ArrayLike, rule: ChunkRule
+) -> tuple[NDArray[Float], NDArray[np.bool_]]:
+    start_B = np.asarray(starts_B, np.int64)
+    stop_B = np.broadcast_to(np.asarray(stop, np.int64), start_B.shape)
+    action_BHD = np.empty((len(start_B), steps, action_TD.shape[1]), action_TD.dtype)
+    recorded_B = [
+        write_chunk(out_HD, action_TD, start, stop=end, rule=rule)
+        for out_HD, start, end in zip(action_BHD, start_B.tolist(), stop_B.tolist(), strict=True)
+    ]
+    return action_BHD, np.arange(steps) < np.array(recorded_B, np.int64)[:, None]
 
 
 def to_delta(action_BHD: NDArray[Float], state_BS: NDArray[Float], rule: ChunkRule) -> NDArray[Float]:

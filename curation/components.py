@@ -6,20 +6,27 @@ been converted by several versions of an embodiment's table, as long as these sa
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 import polars as pl
 
+from curation.cameras import shown_cameras, slot_problems
 from curation.chunks import chunk_rule
 from curation.compatible import Member, clashes
-from curation.recipe import Problem, Recipe
+from curation.mixture import bound_faults
+from curation.recipe_model import Recipe, Weighting
+from curation.recipe_problems import Problem
+from curation.resample import ratio
 from schema.embodiment import ActionSpace, Embodiment
 from schema.errors import ConfigError
 from schema.layout import slots
 
+_MAX_TOLD = 5
 _NEAR_RATE = 0.1
 """A source whose median rate is this near to its table's has the table's."""
-_KEY = ("embodiment", "action_space", "rate_hz", "task")
+_KEY = ("embodiment", "action_space", "rate_hz", "group")
+_ALL = "all tasks"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +39,8 @@ class Candidate:
     task: str
     rate_hz: float
     boost: float
+    quality: float = 1.0
+    """Multiplies the weight: the mean of a score over its frames."""
     episodes: int = 0
     frames: int = 0
     tar_bytes: int = 0
@@ -50,8 +59,11 @@ class Candidate:
     def counted(self, rows: pl.DataFrame) -> "Candidate":
         """The same with the episodes, frames and bytes that these rows have of it."""
         mine = rows.filter(pl.col("component") == self.index)
-        frames, size = int(mine["num_frames"].sum()), int(mine["tar_bytes"].sum())
-        return replace(self, episodes=len(mine), frames=frames, tar_bytes=size)
+        frames, size = int(mine["frames"].sum()), int(mine["tar_bytes"].sum())
+        quality = 1.0
+        if "quality" in mine.columns and frames:
+            quality = float((mine["quality"] * mine["frames"]).sum()) / frames
+        return replace(self, episodes=len(mine), frames=frames, tar_bytes=size, quality=quality)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,9 +74,9 @@ class Selected:
     embodiments: Mapping[str, Embodiment]
 
 
-def combine(selected: Selected) -> tuple[tuple[Candidate, ...], pl.DataFrame]:
+def combine(selected: Selected, recipe: Recipe) -> tuple[tuple[Candidate, ...], pl.DataFrame]:
     """The components by name, and the rows with the `component` that each belongs to."""
-    rows = _with_rates(selected)
+    rows = _grouped(_with_rates(selected), recipe)
     keys = rows.group_by(_KEY).agg(
         pl.col("boost").first(),
         pl.col("embodiment_table").mode().sort().first(),
@@ -80,7 +92,15 @@ def component_problems(selected: Selected, recipe: Recipe) -> Iterator[Problem]:
     if selected.rows.is_empty():
         return
     yield from _different_tables(selected)
-    candidates, rows = combine(selected)
+    yield from slot_problems(recipe)
+    if recipe.frames.min_steps > recipe.chunk.steps:
+        yield Problem(
+            place=("frames", "min_steps"),
+            text=f"found {recipe.frames.min_steps}, expected at most the {recipe.chunk.steps} steps of a chunk",
+        )
+    yield from _unused_patterns(selected.rows, recipe)
+    candidates, rows = combine(selected, recipe)
+    yield from _unbounded(len(candidates), recipe.weighting)
     yield from _different_boosts(candidates, rows)
     members, told = [], set[str]()
     for candidate in candidates:
@@ -90,7 +110,7 @@ def component_problems(selected: Selected, recipe: Recipe) -> Iterator[Problem]:
             if str(error) not in told:
                 told.add(str(error))
                 yield Problem(place=_blame(error), text=f"component {candidate.name!r}: {error}")
-        shown = {camera for names in recipe.cameras.values() for camera in names}
+        shown = {camera for names in shown_cameras(recipe, [candidate.embodiment]).values() for camera in names}
         if candidate.embodiment.cameras and not shown & {camera.name for camera in candidate.embodiment.cameras}:
             there = ", ".join(camera.name for camera in candidate.embodiment.cameras)
             yield Problem(place=("cameras",), text=f"no slot shows a camera of {candidate.name!r}: name one of {there}")
@@ -102,17 +122,18 @@ def _member(candidate: Candidate, recipe: Recipe) -> Member:
     """A component as it stands in the padded vectors; ConfigError where it cannot."""
     state = candidate.embodiment.dimensions(candidate.space.state)
     action = candidate.embodiment.dimensions(candidate.space.action)
-    chunk_rule(action, state, recipe.action_form)
+    q = ratio(candidate.rate_hz, recipe.chunk.rate_hz)
+    chunk_rule(action, state, recipe.action_form, ratio=q, steps=recipe.chunk.steps)
     return Member(
         name=candidate.name,
-        rate_hz=candidate.rate_hz,
+        rate_hz=recipe.chunk.rate_hz or candidate.rate_hz,
         state=dict(zip(slots(state, recipe.layout, width=recipe.width).places, state, strict=True)),
         action=dict(zip(slots(action, recipe.layout, width=recipe.width).places, action, strict=True)),
     )
 
 
 def _blame(error: ConfigError) -> tuple[str, ...]:
-    words = {"padded width": "width", "layout": "layout", "delta form": "action_form"}
+    words = {"padded width": "width", "layout": "layout", "delta form": "action_form", "rate_hz": "chunk"}
     return next(((key,) for word, key in words.items() if word in str(error)), ())
 
 
@@ -125,6 +146,41 @@ def _with_rates(selected: Selected) -> pl.DataFrame:
     ]
     nominal = measured.select(*key, rate_hz=pl.Series(rates, dtype=pl.Float64))
     return selected.rows.drop("rate_hz").join(nominal, on=key, how="left", maintain_order="left")
+
+
+def _grouped(rows: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
+    """The rows with their `task_name`, and the `group` that tells the components of one embodiment apart."""
+    names = {task: task_name(task, recipe.tasks) for task in rows["task"].unique()}
+    named = rows.with_columns(task_name=pl.col("task").replace(names))
+    group = {"embodiment_task": pl.col("task_name"), "embodiment": pl.lit(_ALL), "source": pl.col("source")}
+    return named.with_columns(group=group[recipe.group])
+
+
+def task_name(task: str, patterns: Mapping[str, str]) -> str:
+    """What a task is called by the first pattern that it fits, else as it is."""
+    return next((name for pattern, name in patterns.items() if _fits(task, pattern)), task)
+
+
+def _fits(task: str, pattern: str) -> bool:
+    return fnmatchcase(task.casefold(), pattern.casefold())
+
+
+def _unused_patterns(rows: pl.DataFrame, recipe: Recipe) -> Iterator[Problem]:
+    tasks = sorted(rows["task"].unique())
+    for pattern in recipe.tasks:
+        if not any(_fits(task, pattern) for task in tasks):
+            more = f" and {len(tasks) - _MAX_TOLD} more" if len(tasks) > _MAX_TOLD else ""
+            there = ", ".join(map(repr, tasks[:_MAX_TOLD]))
+            yield Problem(
+                place=("tasks", pattern),
+                text=f"no selected task fits {pattern!r}, found {there}{more}: mend the pattern, or take it out",
+            )
+
+
+def _unbounded(count: int, weighting: Weighting) -> Iterator[Problem]:
+    """Bounds of the shares that so many components cannot keep."""
+    for text in bound_faults(count, weighting.floor, weighting.cap):
+        yield Problem(place=("weighting", "cap" if text.startswith("cap") else "floor"), text=text)
 
 
 def _rate(measured_hz: float, table_hz: float) -> float:
@@ -142,7 +198,7 @@ def _names(keys: pl.DataFrame) -> list[str]:
         row["embodiment"]
         + (f".{row['action_space']}" if row["embodiment"] in spaces else "")
         + (f"@{row['rate_hz']:g}hz" if row["embodiment"] in rates else "")
-        + f"/{row['task']}"
+        + f"/{row['group']}"
         for row in keys.to_dicts()
     ]
 
@@ -152,7 +208,7 @@ def _candidate(index: int, row: Mapping[str, Any], embodiments: Mapping[str, Emb
         name=row["name"],
         embodiment=embodiments[row["embodiment_table"]],
         action_space=row["action_space"],
-        task=row["task"],
+        task=row["group"],
         rate_hz=row["rate_hz"],
         boost=row["boost"],
         index=index,

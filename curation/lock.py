@@ -8,7 +8,7 @@ every value in it but the lake's URI, so a copied lake gives the same lock. Made
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 
 from curation.chunks import ActionForm, ChunkRule, chunk_rule
 from curation.order import Order, Runs
+from curation.recipe_model import Normalization
+from curation.resample import ratio
 from curation.statistics import STATS
 from curation.table_digest import table_digest
 from schema.digest import digest_json
@@ -45,6 +47,8 @@ RUNS = pa.schema(
     ]
 )
 """Columns of runs.parquet and held_out.parquet, without nulls."""
+CHUNK_STOP = pa.field("chunk_stop", pa.int32())
+"""One more column of both where frames that chunks read lie after those at which they start: where chunks end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,9 +66,9 @@ class Component:
     frames: int
     hours: float
     share: float
-    """Expected share of samples, in (0, 1]."""
+    """Expected share of samples, in [0, 1]."""
     quota: int
-    """Samples of every 2**20."""
+    """Samples of every 2**20; 0 where all of it is held out."""
     window_segments: int
     stats_key: str
     prompt_prefix: str
@@ -90,11 +94,23 @@ class Lock:
     cameras: dict[str, tuple[str, ...]]
     """Model slot → camera names in order of preference."""
     components: tuple[Component, ...]
+    """Those that are held out whole come last."""
     embodiments: dict[str, Embodiment]
     """By the digest of the table."""
     runs: pa.Table
     stats: pa.Table
     held_out: pa.Table
+    every: int = 1
+    """Chunks start at every so many-th frame of a run."""
+    chunk_rate_hz: float | None = None
+    """The rate of a chunk's steps; None: each component's own."""
+    any_cameras: tuple[str, ...] = ()
+    """Slots that show any one of their cameras that an episode has; the others show the first."""
+    camera_dropout: tuple[float, ...] = ()
+    """How often training leaves each slot empty, in their order; empty where none ever is."""
+    prompt_dropout: float = 0.0
+    """How often training leaves the instruction away."""
+    normalization: Normalization = "z_score"
 
     @cached_property
     def digest(self) -> str:
@@ -103,10 +119,11 @@ class Lock:
 
     def order(self) -> Order:
         """The order of samples; takes about 0.2 s to build."""
+        drawn = [component for component in self.components if component.quota]
         return Order(
-            num_frames_C=np.array([component.frames for component in self.components], np.int64),
-            quota_C=np.array([component.quota for component in self.components], np.int64),
-            window_C=np.array([component.window_segments for component in self.components], np.int64),
+            num_frames_C=np.array([component.frames for component in drawn], np.int64),
+            quota_C=np.array([component.quota for component in drawn], np.int64),
+            window_C=np.array([component.window_segments for component in drawn], np.int64),
             seed=self.seed,
             lanes=self.lanes,
         )
@@ -114,7 +131,15 @@ class Lock:
     def run_index(self) -> Runs:
         """Where each component frame lies in `runs`."""
         start_R, stop_R = (self.runs[name].to_numpy().astype(np.int64) for name in ("start", "stop"))
-        return Runs(num_frames_R=stop_R - start_R, component_R=self.runs["component"].to_numpy().astype(np.int64))
+        return Runs(
+            num_frames_R=-(-(stop_R - start_R) // self.every),
+            component_R=self.runs["component"].to_numpy().astype(np.int64),
+            every=self.every,
+        )
+
+    def step_rate_hz(self, component: Component) -> float:
+        """How many steps of a component's chunks are acted out in a second."""
+        return self.chunk_rate_hz or component.rate_hz
 
     def dimensions(self, component: Component) -> tuple[tuple[Dimension, ...], tuple[Dimension, ...]]:
         """(state, action) dimensions of a component, in its action space's order."""
@@ -130,7 +155,8 @@ class Lock:
     def chunk_rule(self, component: Component) -> ChunkRule:
         """How a component's chunks end, and which dimensions the delta form changes."""
         state, action = self.dimensions(component)
-        return chunk_rule(action, state, self.action_form)
+        q = ratio(component.rate_hz, self.chunk_rate_hz)
+        return chunk_rule(action, state, self.action_form, ratio=q, steps=self.chunk_steps)
 
     def save(self, folder: str | Path) -> None:
         """Write the lock as a folder (or under any fsspec URI), whole: locally by renaming a finished folder.
@@ -188,6 +214,8 @@ class Lock:
         return lock
 
 
+_LATER: Mapping[str, object] = {field.name: field.default for field in fields(Lock) if field.default is not MISSING}
+"""Fields that came later, and what they are in a lock without them: then the digest does not cover them."""
 _TABLES: Mapping[str, pa.Schema] = {"runs": RUNS, "held_out": RUNS, "stats": STATS}
 
 
@@ -217,6 +245,7 @@ def _values(lock: Lock) -> dict[str, Any]:
         "components": [asdict(component) for component in lock.components],
         "embodiments": {digest: table.model_dump(mode="json") for digest, table in lock.embodiments.items()},
         "tables": {name: table_digest(getattr(lock, name)) for name in _TABLES},
+        **{name: value for name, default in _LATER.items() if (value := getattr(lock, name)) != default},
     }
 
 
@@ -245,14 +274,23 @@ def _head(fs: Any, root: str, *, where: str) -> dict[str, Any]:
 def _lock(head: dict[str, Any], tables: dict[str, pa.Table]) -> Lock:
     if any(column.null_count for table in tables.values() for column in table.columns):
         raise ValueError("a table holds nulls")
-    plain = {field.name for field in fields(Lock)} - {*_TABLES, "cameras", "components", "embodiments"}
+    later: dict[str, Any] = {name: head[name] for name in _LATER if name in head}
+    later |= {name: tuple(found) for name, found in later.items() if isinstance(found, list)}
+    plain = {field.name for field in fields(Lock)} - {*_TABLES, *_LATER, "cameras", "components", "embodiments"}
     return Lock(
         **{name: head[name] for name in plain},
+        **later,
         cameras={slot: tuple(names) for slot, names in head["cameras"].items()},
         components=tuple(Component(**component) for component in head["components"]),
         embodiments={digest: Embodiment.model_validate(table) for digest, table in head["embodiments"].items()},
-        **{name: tables[name].select(schema.names).cast(schema) for name, schema in _TABLES.items()},
+        **{name: _cast(tables[name], schema) for name, schema in _TABLES.items()},
     )
+
+
+def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    if schema is RUNS and CHUNK_STOP.name in table.column_names:
+        schema = schema.append(CHUNK_STOP)
+    return table.select(schema.names).cast(schema)
 
 
 def _digest_there(data: bytes) -> str | None:

@@ -7,17 +7,18 @@ recipe on the same versions gives the same lock.
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
 import polars as pl
-import pyarrow as pa
 
+from curation.cameras import shown_cameras
 from curation.components import Candidate
-from curation.lock import RUNS, Component, Lock
+from curation.lock import CHUNK_STOP, Component, Lock
 from curation.recipe import Problem, Recipe
+from curation.resample import ratio
 from curation.select import Selection, select
 from curation.shard_work import Work
 from curation.signals import Group, Run
 from curation.statistics import statistics
+from curation.texts import annotated_texts, run_table
 from curation.weigh import Weighed, weigh
 from schema.lake import Lake
 
@@ -31,10 +32,19 @@ def make_lock(recipe: Recipe, lake: Lake, *, work: Work | None = None) -> Lock:
         SchemaError: a shard is damaged or gone.
     """
     selection = select(recipe, lake)
-    weighed = weigh(selection.candidates, alpha=recipe.weighting.alpha)
+    weighed = weigh(selection.candidates, recipe.weighting)
     components = _by_source(_components(selection, weighed, recipe), selection, recipe)
-    texts = _texts(lake, version=selection.versions["annotations"])
+    texts = annotated_texts(lake, version=selection.versions["annotations"])
     groups = list(_groups(components, selection, recipe))
+    runs, held_out = (
+        run_table(episodes, ranges, texts, recipe=recipe)
+        for episodes, ranges in (
+            (selection.episodes, selection.runs),
+            (selection.held_out, selection.held_out_runs),
+        )
+    )
+    if all((table["stop"].to_numpy() == table["chunk_stop"].to_numpy()).all() for table in (runs, held_out)):
+        runs, held_out = (table.drop_columns(CHUNK_STOP.name) for table in (runs, held_out))
     return Lock(
         recipe=recipe.model_dump(mode="json"),
         lake=lake.uri,
@@ -46,10 +56,10 @@ def make_lock(recipe: Recipe, lake: Lake, *, work: Work | None = None) -> Lock:
         chunk_steps=recipe.chunk.steps,
         action_form=recipe.action_form,
         image_size=recipe.image_size,
-        cameras=dict(recipe.cameras),
+        cameras=shown_cameras(recipe, selection.embodiments.values()),
         components=components,
         embodiments=selection.embodiments,
-        runs=_runs(selection.episodes, texts),
+        runs=runs,
         stats=statistics(
             lake,
             groups,
@@ -58,8 +68,20 @@ def make_lock(recipe: Recipe, lake: Lake, *, work: Work | None = None) -> Lock:
             must_agree=recipe.statistics == "agreeing",
             work=work,
         ),
-        held_out=_runs(selection.held_out, texts),
+        held_out=held_out,
+        every=recipe.frames.every,
+        chunk_rate_hz=recipe.chunk.rate_hz,
+        any_cameras=tuple(slot for slot in recipe.cameras if recipe.camera_choice.get(slot) == "any"),
+        camera_dropout=_dropout(recipe),
+        prompt_dropout=recipe.prompt.dropout,
+        normalization=recipe.normalization,
     )
+
+
+def _dropout(recipe: Recipe) -> tuple[float, ...]:
+    """How often each slot is left empty; empty where none ever is."""
+    shares = tuple(recipe.camera_dropout.get(slot, 0.0) for slot in recipe.cameras)
+    return shares if any(shares) else ()
 
 
 def _components(selection: Selection, weighed: Weighed, recipe: Recipe) -> tuple[Component, ...]:
@@ -74,13 +96,22 @@ def _components(selection: Selection, weighed: Weighed, recipe: Recipe) -> tuple
             episodes=candidate.episodes,
             frames=candidate.frames,
             hours=candidate.hours,
-            share=float(weighed.share_C[index]),
-            quota=int(weighed.quota_C[index]),
-            window_segments=int(weighed.window_C[index]),
+            share=share,
+            quota=quota,
+            window_segments=window,
             stats_key=_stats_key(candidate, recipe),
-            prompt_prefix=_tag(candidate) if recipe.prompt.tag else "",
+            prompt_prefix=_tag(candidate, recipe) if recipe.prompt.tag else "",
         )
-        for index, candidate in enumerate(selection.candidates)
+        for candidate, share, quota, window in (
+            *zip(
+                selection.candidates,
+                weighed.share_C.tolist(),
+                weighed.quota_C.tolist(),
+                weighed.window_C.tolist(),
+                strict=True,
+            ),
+            *((one, 0.0, 0, 1) for one in selection.held_out_only),
+        )
     )
 
 
@@ -97,29 +128,37 @@ def _by_source(components: tuple[Component, ...], selection: Selection, recipe: 
             "each where statistics are by source: set `group: source`, or take the sources in recipes of their own",
         )
         for index, one in enumerate(components)
-        if len(sources[index]) > 1
+        if len(sources.get(index, ())) > 1
     )
-    return tuple(replace(one, stats_key=f"{one.stats_key}/{sources[index][0]}") for index, one in enumerate(components))
+    return tuple(
+        replace(one, stats_key="/".join([one.stats_key, *sources.get(index, ())]))
+        for index, one in enumerate(components)
+    )
 
 
 def _stats_key(candidate: Candidate, recipe: Recipe) -> str:
     """Components of one key are normalized alike."""
     space = f"{candidate.embodiment.name}/{candidate.action_space}"
-    return f"{space}/{candidate.rate_hz:g}hz/{recipe.action_form}/{recipe.chunk.steps}"
+    resampled = f"@{recipe.chunk.rate_hz:g}hz" if recipe.chunk.rate_hz else ""
+    return f"{space}/{candidate.rate_hz:g}hz/{recipe.action_form}/{recipe.chunk.steps}{resampled}"
 
 
-def _tag(candidate: Candidate) -> str:
+def _tag(candidate: Candidate, recipe: Recipe) -> str:
     """Short, since a prompt has 48 tokens for everything."""
-    return f"{candidate.embodiment.name}, {candidate.action_space} at {candidate.rate_hz:g} Hz: "
+    return (
+        f"{candidate.embodiment.name}, {candidate.action_space} at {recipe.chunk.rate_hz or candidate.rate_hz:g} Hz: "
+    )
 
 
 def _groups(components: tuple[Component, ...], selection: Selection, recipe: Recipe) -> Iterator[Group]:
     """The runs of each key of statistics, in the lock's order."""
-    columns = ["component", "episode_id", "shard", "row_group", "num_frames"]
+    where = selection.episodes.select("component", "episode_id", "shard", "row_group")
+    rows = selection.runs.join(where, on=["component", "episode_id"], how="left", maintain_order="left")
+    columns = ["component", "episode_id", "shard", "row_group", "start", "stop", "chunk_stop"]
     by_key: dict[str, list[Run]] = {}
     members: dict[str, Candidate] = {}
-    for component, episode, shard, row_group, frames in selection.episodes.select(columns).iter_rows():
-        run = Run(episode_id=episode, shard=shard, row_group=row_group, start=0, stop=frames)
+    for component, episode, shard, row_group, start, stop, end in rows.select(columns).iter_rows():
+        run = Run(episode_id=episode, shard=shard, row_group=row_group, start=start, stop=stop, chunk_stop=end)
         by_key.setdefault(components[component].stats_key, []).append(run)
         members.setdefault(components[component].stats_key, selection.candidates[component])
     for key, runs in by_key.items():
@@ -131,49 +170,6 @@ def _groups(components: tuple[Component, ...], selection: Selection, recipe: Rec
             steps=recipe.chunk.steps,
             form=recipe.action_form,
             runs=tuple(runs),
+            every=recipe.frames.every,
+            ratio=ratio(members[key].rate_hz, recipe.chunk.rate_hz),
         )
-
-
-def _texts(lake: Lake, *, version: int | None) -> pl.DataFrame:
-    """The instructions that hold, each with its range of frames; none where the table has not been made yet."""
-    rows = lake.annotations(version=version).filter(pl.col("kind") == "instruction").collect()
-    return rows.select("episode_id", "start", "stop", "text")
-
-
-def _runs(episodes: pl.DataFrame, texts: pl.DataFrame) -> pa.Table:
-    """One run per episode, the whole of it, with the texts that training reads."""
-    begins, ends = (
-        pl.col("start").fill_null(0) <= 0,
-        pl.col("stop").fill_null(pl.col("num_frames")) >= pl.col("num_frames"),
-    )
-    annotated = (
-        texts.join(episodes.select("episode_id", "num_frames").unique(), on="episode_id")
-        .with_columns(text=pl.col("text").str.strip_chars())
-        .group_by("episode_id")
-        .agg(whole=pl.col("text").filter(begins & ends, pl.col("text") != "").unique().sort())
-    )
-    rows = episodes.join(annotated, on="episode_id", how="left", maintain_order="left").sort("component", "episode_id")
-    lists = [
-        _instructions(whole, own, task) for whole, own, task in rows.select("whole", "instructions", "task").iter_rows()
-    ]
-    frames = rows["num_frames"].to_numpy().astype(np.int32)
-    columns = {
-        "component": rows["component"].to_numpy(),
-        "episode_id": rows["episode_id"].to_list(),
-        "start": np.zeros(len(rows), np.int32),
-        "stop": frames,
-        "episode_frames": frames,
-        "shard": rows["shard"].to_list(),
-        "row_group": rows["row_group"].to_numpy(),
-        "instructions": lists,
-    }
-    return pa.table({name: pa.array(columns[name], RUNS.field(name).type) for name in RUNS.names}, schema=RUNS)
-
-
-def _instructions(whole: list[str] | None, own: list[str] | None, task: str) -> list[str]:
-    """What training reads as text: annotations of the whole episode; without any annotation what came with the log.
-
-    An episode that has neither is told by its task's name.
-    """
-    found = sorted({text.strip() for text in own or []} - {""}) if whole is None else whole
-    return found or [task]

@@ -47,6 +47,53 @@ def weights(num_frames_C: ArrayLike, boost_C: ArrayLike, alpha: float) -> NDArra
     return raw_C
 
 
+def bounded(shares_C: ArrayLike, *, floor: float, cap: float) -> NDArray[np.float64]:
+    """Shares in proportion to the given ones, but none under the floor or over the cap; they sum to 1.
+
+    What the cap takes goes to the others in proportion, and what the floor gives comes from them: the shares are
+    `clip(level * share, floor, cap)` at the one level where they sum to 1. A share of 0 stays 0.
+
+    Raises:
+        ConfigError: no shares can keep to these bounds.
+    """
+    share_C: NDArray[np.float64] = np.asarray(shares_C, np.float64)
+    drawn_C = share_C > 0
+    error = problems(ConfigError, "the shares cannot be bounded:", bound_faults(int(drawn_C.sum()), floor, cap))
+    if error:
+        raise error
+    some_C = share_C[drawn_C]
+
+    def total(level: float) -> float:
+        return float(np.clip(level * some_C, floor, cap).sum())
+
+    # The sum grows with the level, in straight lines between the levels at which a share meets a bound.
+    knees = np.unique(np.concatenate([[0.0], floor / some_C, cap / some_C]))
+    low, high = 0, len(knees) - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if total(knees[middle]) <= 1 else (low, middle)
+    below, above = total(knees[low]), total(knees[high])
+    part = (1 - below) / (above - below) if above > below else 0.0
+    bounded_C = np.zeros_like(share_C)
+    bounded_C[drawn_C] = np.clip((knees[low] + part * (knees[high] - knees[low])) * some_C, floor, cap)
+    bounded_C /= bounded_C.sum()
+    return bounded_C
+
+
+def bound_faults(count: int, floor: float, cap: float) -> list[str]:
+    """Why so many shares cannot all lie between the floor and the cap and sum to 1; empty where they can."""
+    found = []
+    if floor > cap:
+        found.append(f"floor {floor:g} is above cap {cap:g}: lower the one or raise the other")
+    if floor * count > 1 + 1e-12:
+        found.append(
+            f"floor {floor:g} for {count} components is more than all there is: expected at most {1 / count:g}"
+        )
+    if cap * count < 1 - 1e-12:
+        found.append(f"cap {cap:g} for {count} components leaves draws to nobody: expected at least {1 / count:g}")
+    return found
+
+
 def _check_weights(frames_C: NDArray[np.float64], boosts_C: NDArray[np.float64], alpha: float) -> None:
     """Raise one ConfigError that lists every number no weight can be made of."""
     lines = []

@@ -176,9 +176,11 @@ class Runs:
     """
 
     num_frames_R: NDArray[np.int64]
-    """Frames of each run, at least 1."""
+    """Selected frames of each run, at least 1."""
     component_R: NDArray[np.int64]
     """Component of each run, ascending."""
+    every: int = 1
+    """Frames from one selected frame of a run to the next."""
     component_run_start_C: NDArray[np.int64] = field(init=False, repr=False)
     """First run of each component, and last the number of runs; as long as the components plus 1."""
     frame_start_R: NDArray[np.int64] = field(init=False, repr=False)
@@ -207,7 +209,7 @@ class Runs:
     def locate(
         self, component_P: NDArray[np.int64], frame_P: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Run (its row in the table) and frame within the run of each component frame; frames are not checked.
+        """Run (its row in the table) and frame counted from the run's start of each one; frames are not checked.
 
         A table one to four times as long as the runs narrows each search to a few of them.
         """
@@ -223,4 +225,4 @@ class Runs:
             run_P[open_U] = low_U
             still = np.flatnonzero(low_U < high_U)
             open_U, low_U, high_U, target_U = open_U[still], low_U[still], high_U[still], target_U[still]
-        return run_P, target_P - self.frame_start_R[run_P]
+        return run_P, (target_P - self.frame_start_R[run_P]) * self.every

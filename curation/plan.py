@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
+from curation.cameras import shown_cameras
+from curation.cautions import cautions
 from curation.recipe import Recipe
 from curation.select import Selection, select
 from curation.weigh import weigh
@@ -54,7 +56,7 @@ class Plan:
 def plan(recipe: Recipe, lake: Lake, *, steps: int | None = None, batch: int | None = None) -> Plan:
     """The plan of a recipe for so many training steps of a global batch; ConfigError as `make_lock`."""
     selection = select(recipe, lake)
-    weighed = weigh(selection.candidates, alpha=recipe.weighting.alpha)
+    weighed = weigh(selection.candidates, recipe.weighting)
     samples = None if steps is None or batch is None else steps * batch
     components = tuple(
         PlannedComponent(
@@ -80,7 +82,11 @@ def plan(recipe: Recipe, lake: Lake, *, steps: int | None = None, batch: int | N
         held_out_episodes=len(selection.held_out),
         tar_bytes=sum(candidate.tar_bytes for candidate in selection.candidates),
         lanes=weighed.lanes,
-        warnings=(*_component_warnings(components), *_camera_warnings(recipe, selection)),
+        warnings=(
+            *_component_warnings(components),
+            *cautions(recipe, selection),
+            *_camera_warnings(recipe, selection),
+        ),
     )
 
 
@@ -100,6 +106,6 @@ def _component_warnings(components: tuple[PlannedComponent, ...]) -> Iterator[st
 
 def _camera_warnings(recipe: Recipe, selection: Selection) -> Iterator[str]:
     there = {camera.name for candidate in selection.candidates for camera in candidate.embodiment.cameras}
-    for slot, names in recipe.cameras.items():
+    for slot, names in shown_cameras(recipe, selection.embodiments.values()).items():
         if not there & set(names):
             yield f"camera slot {slot!r} is always empty: no selected embodiment has {' or '.join(map(repr, names))}"

@@ -8,13 +8,17 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import filter as fitting
 from functools import partial
 from pathlib import Path
 
 import polars as pl
 from polars.exceptions import PolarsError
 
+from curation.catalogue import VERDICT_COLUMNS, Catalogue
 from curation.components import Candidate, Selected, combine, component_problems
+from curation.frames import frame_runs
+from curation.held_out import group_problems, leaks, parted
 from curation.keyed import split_off, take_first
 from curation.recipe import Problem, Recipe, SourceChoice, load_recipe
 from schema.embodiment import Embodiment
@@ -29,12 +33,25 @@ _COLUMNS = (
     "action_spaces",
     "task",
     "instructions",
+    "scene",
+    "operator",
     "num_frames",
     "rate_hz",
     "shard",
     "row_group",
     "tar_bytes",
 )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LeftOut:
+    """What verdicts and frame rules leave out of the episodes that are selected, held out or not."""
+
+    episodes: int
+    """Episodes of which no frame is left."""
+    frames: int
+    """Frames that no chunk starts at, those of these episodes among them."""
+    all_frames: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,10 +64,17 @@ class Selection:
     """By the digest of the table; only those that the components name."""
     candidates: tuple[Candidate, ...]
     """The components before they are weighed, by name."""
+    held_out_only: tuple[Candidate, ...]
+    """Components that are held out whole; their indices follow those of `candidates`."""
     episodes: pl.DataFrame
-    """One row per episode to train on, by (component, episode_id); `component` is an index in `candidates`."""
+    """One row per episode to train on, by (component, episode_id); `component` is an index in `candidates`, `frames`
+    counts the chunk starts."""
+    runs: pl.DataFrame
+    """Their runs in the columns of `curation.frames.RUN_COLUMNS`, by component, episode and start."""
     held_out: pl.DataFrame
-    """The same for the episodes that are held out."""
+    """Like `episodes`, of those that are held out."""
+    held_out_runs: pl.DataFrame
+    left_out: LeftOut
 
 
 def open_recipe(path: str | Path, lake: Lake) -> Recipe:
@@ -60,23 +84,54 @@ def open_recipe(path: str | Path, lake: Lake) -> Recipe:
 
 def select(recipe: Recipe, lake: Lake) -> Selection:
     """The episodes that the recipe takes of the lake as it is now; ConfigError lists every problem."""
-    versions = {name: lake.version(name) for name in ("episodes", "annotations")}
-    found = _found(dict(enumerate(recipe.sources)), lake, success=recipe.success, version=versions["episodes"])
+    catalogue = Catalogue(lake=lake, pinned=recipe.versions)
+    recipe.refuse(catalogue.problems())
+    for table in ("episodes", "annotations"):
+        catalogue.version(table)
+    found = _found(dict(enumerate(recipe.sources)), catalogue, recipe)
     recipe.refuse([*found.problems, *component_problems(found.selected, recipe)])
-    candidates, rows = combine(found.selected)
-    held_out, rows = split_off(rows, recipe.held_out)
+    candidates, rows = combine(found.selected, recipe)
+    recipe.refuse(group_problems(rows, recipe))
+    runs = frame_runs(rows, recipe, verdicts=_that_hold(catalogue, recipe))
+    rows, left_out = _with_frames(rows, runs)
+    held_out, rows = split_off(rows, recipe.held_out, by=recipe.held_out_by)
     if recipe.limit is not None:
-        rows = take_first(rows, recipe.limit.episodes, seed=recipe.seed)
-    counted = tuple(candidate.counted(rows) for candidate in candidates)
-    recipe.refuse(_empty(counted))
-    order = ["component", "episode_id"]
-    return Selection(
-        versions=versions,
-        embodiments={candidate.embodiment.digest: candidate.embodiment for candidate in counted},
-        candidates=counted,
-        episodes=rows.sort(order),
-        held_out=held_out.sort(order),
+        rows = take_first(rows, recipe.limit, seed=recipe.seed)
+    candidates, held_out_only, number = parted([one.counted(rows) for one in candidates], held_out, recipe)
+    recipe.refuse([*_empty(candidates, recipe), *leaks(rows, held_out, recipe, held_out_only=held_out_only)])
+    rows, held_out, runs = (
+        frame.with_columns(pl.col("component").replace_strict(number, return_dtype=pl.Int32))
+        for frame in (rows, held_out, runs)
     )
+    key = ["component", "episode_id"]
+    return Selection(
+        versions=catalogue.versions,
+        embodiments={one.embodiment.digest: one.embodiment for one in (*candidates, *held_out_only)},
+        candidates=candidates,
+        held_out_only=held_out_only,
+        episodes=rows.sort(key),
+        runs=runs.join(rows, on=key, how="semi").sort(*key, "start"),
+        held_out=held_out.sort(key),
+        held_out_runs=runs.join(held_out, on=key, how="semi").sort(*key, "start"),
+        left_out=left_out,
+    )
+
+
+def _that_hold(catalogue: Catalogue, recipe: Recipe) -> pl.DataFrame:
+    """The verdicts that the recipe goes by, the oldest first; a lake without any stays without a pinned version."""
+    if recipe.verdicts == "ignore" or catalogue.lake.version("verdicts") is None:
+        return catalogue.no_verdicts
+    return catalogue.verdicts
+
+
+def _with_frames(rows: pl.DataFrame, runs: pl.DataFrame) -> tuple[pl.DataFrame, LeftOut]:
+    """The episodes that have runs, with the `frames` of these, and what is left out."""
+    key = ["component", "episode_id"]
+    counted = runs.group_by(key).agg(pl.col("frames").sum())
+    found = rows.join(counted, on=key, how="inner", maintain_order="left")
+    total = int(rows["num_frames"].sum())
+    frames = total - int(found["frames"].sum())
+    return found, LeftOut(episodes=len(rows) - len(found), frames=frames, all_frames=total)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,23 +142,25 @@ class _Found:
 
 def _problems(sources: dict[int, SourceChoice], recipe: Recipe | None, *, lake: Lake) -> Iterator[Problem]:
     """What the lake has against a recipe, or against its sound sources where other parts are wrong."""
-    found = _found(sources, lake, success=recipe.success if recipe else "any", version=lake.version("episodes"))
+    catalogue = Catalogue(lake=lake, pinned=recipe.versions if recipe else {})
+    if gone := list(catalogue.problems()):
+        yield from gone
+        return
+    found = _found(sources, catalogue, recipe)
     yield from found.problems
     if recipe is not None:
         yield from component_problems(found.selected, recipe)
 
 
-def _found(sources: Mapping[int, SourceChoice], lake: Lake, *, success: str, version: int | None) -> _Found:
+def _found(sources: Mapping[int, SourceChoice], catalogue: Catalogue, recipe: Recipe | None) -> _Found:
     """The rows of every source that can be taken, and what is wrong with the others."""
-    catalogue = lake.episodes(version=version)
-    counts = dict(catalogue.group_by("source").len().collect().iter_rows())
     embodiments: dict[str, Embodiment] = {}
     parts, problems = [], []
     for place, choice in sources.items():
         try:
-            rows = _rows(choice, catalogue, counts=counts, success=success)
+            rows = _rows(choice, catalogue, success=recipe.success if recipe else "any")
             for digest in rows["embodiment_table"].unique().sort():
-                embodiments.setdefault(digest, lake.embodiment(digest))
+                embodiments.setdefault(digest, catalogue.lake.embodiment(digest))
             spaces = _action_spaces(choice, rows, embodiments)
         except _ChoiceError as error:
             problems.append(Problem(place=("sources", place, *error.key), text=str(error)))
@@ -112,6 +169,9 @@ def _found(sources: Mapping[int, SourceChoice], lake: Lake, *, success: str, ver
         parts.append(rows.with_columns(place=pl.lit(place), boost=pl.lit(choice.boost), action_space=space))
     frame = pl.concat(parts) if parts else pl.DataFrame()
     problems += _twice(frame)
+    if recipe is not None and recipe.quality is not None and not problems:
+        frame, lacking = _with_quality(frame, catalogue, recipe.quality.score)
+        problems += lacking
     return _Found(selected=Selected(rows=frame, embodiments=embodiments), problems=problems)
 
 
@@ -123,43 +183,67 @@ class _ChoiceError(Exception):
         self.key = key
 
 
-def _rows(choice: SourceChoice, catalogue: pl.LazyFrame, *, counts: dict[str, int], success: str) -> pl.DataFrame:
-    if choice.source not in counts:
+def _rows(choice: SourceChoice, catalogue: Catalogue, *, success: str) -> pl.DataFrame:
+    counts = catalogue.sources
+    taken = fitting(sorted(counts), choice.source)
+    if not taken:
         close = difflib.get_close_matches(choice.source, counts, n=1)
         hint = f"did you mean {close[0]!r}?" if close else "ingest it first, or take it out"
         there = ", ".join(sorted(counts)) or "none at all"
         raise _ChoiceError(f"source {choice.source!r} is not in the lake, expected one of: {there}; {hint}", "source")
-    rows = catalogue.filter(pl.col("source") == choice.source, pl.col("num_frames") > 0)
-    if choice.where is not None:
-        rows = _filtered(rows, choice.where)
+    rows = catalogue.episodes if choice.where is None else _filtered(catalogue, choice.where)
+    rows = rows.filter(pl.col("source").is_in(taken), pl.col("num_frames") > 0)
     found = rows.with_columns(tar_bytes=pl.col("tar_stop") - pl.col("tar_start"))
     frame = found.select(*_COLUMNS, "success").collect()
     kept = frame if success == "any" else frame.filter(pl.col("success") == (success == "true"))
     if kept.is_empty():
+        number = sum(counts[one] for one in taken)
         raise _ChoiceError(
-            f"source {choice.source!r} gives no episode: it has {counts[choice.source]}, `where` keeps {len(frame)} "
+            f"source {choice.source!r} gives no episode: it has {number}, `where` keeps {len(frame)} "
             f"and `success: {success}` {len(kept)}; expected at least 1: loosen them, or take the source out"
         )
     return kept.select(_COLUMNS)
 
 
-def _filtered(rows: pl.LazyFrame, where: str) -> pl.LazyFrame:
-    columns = rows.collect_schema().names()
+def _filtered(catalogue: Catalogue, where: str) -> pl.LazyFrame:
     try:
-        kept = rows.filter(pl.sql_expr(where))
+        expression = pl.sql_expr(where)
+        kept = catalogue.joined(expression.meta.root_names()).filter(expression)
         kept.head(1).collect()  # types are looked at only when it runs
     except PolarsError as error:
         reason = str(error).split("\n", maxsplit=1)[0]
         if unknown := re.match(r'unable to find column "([^"]*)"', reason):
-            close = difflib.get_close_matches(unknown[1], columns, n=1)
+            there = [*catalogue.columns, *catalogue.metrics, *VERDICT_COLUMNS]
+            close = difflib.get_close_matches(unknown[1], there, n=1)
             hint = f"did you mean {close[0]!r}?" if close else "`robomix lake info` lists them"
-            reason = f"no column {unknown[1]!r} in the episodes table; {hint}"
+            reason = f"no column {unknown[1]!r} in the episodes table, and no score of that name; {hint}"
         raise _ChoiceError(
             f"found {where!r}: {reason}; expected a Polars SQL expression that is true or false of an episode, "
             "such as num_frames >= 20",
             "where",
         ) from error
     return kept
+
+
+def _with_quality(rows: pl.DataFrame, catalogue: Catalogue, metric: str) -> tuple[pl.DataFrame, list[Problem]]:
+    """The rows with the `quality` of each episode, and what is wrong with the scores that were asked for."""
+    place = ("quality", "score")
+    if metric not in catalogue.metrics:
+        close = difflib.get_close_matches(metric, catalogue.metrics, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "score the episodes first, or take `quality` out"
+        there = ", ".join(catalogue.metrics) or "none at all"
+        return rows, [Problem(place=place, text=f"found no scores {metric!r}, expected one of: {there}; {hint}")]
+    scored = rows.join(
+        catalogue.scores(metric).rename({"value": "quality"}), on="episode_id", how="left", maintain_order="left"
+    )
+    wrong = scored.filter(~(pl.col("quality").is_finite() & (pl.col("quality") >= 0)).fill_null(value=False))
+    if wrong.is_empty():
+        return scored, []
+    text = (
+        f"{len(wrong)} of {len(scored)} episodes have no score {metric!r} that is 0 or more, such as "
+        f'{wrong["episode_id"][0]}: score them, or leave them out with where: "{metric} >= 0"'
+    )
+    return scored, [Problem(place=place, text=text)]
 
 
 def _action_spaces(choice: SourceChoice, rows: pl.DataFrame, embodiments: Mapping[str, Embodiment]) -> dict[str, str]:
@@ -197,11 +281,16 @@ def _twice(rows: pl.DataFrame) -> Iterator[Problem]:
         )
 
 
-def _empty(candidates: Iterable[Candidate]) -> Iterator[Problem]:
+def _empty(candidates: Iterable[Candidate], recipe: Recipe) -> Iterator[Problem]:
+    """Components that hold-out, limit, verdicts or frame rules leave nothing of."""
+    asked = {"held_out": recipe.held_out > 0, "limit": recipe.limit is not None, "frames": True}
+    words = {"held_out": "lower `held_out`", "limit": "raise `limit`", "frames": "loosen `frames`"}
+    blamed = [key for key, is_asked in asked.items() if is_asked]
     for candidate in candidates:
         if candidate.episodes == 0:
             yield Problem(
-                place=("held_out",),
-                text=f"component {candidate.name!r} has no episode left to train on: lower `held_out`, ingest more "
-                "episodes, or leave the component out by `where`",
+                place=(blamed[0],),
+                text=f"component {candidate.name!r} has no episode left to train on: "
+                f"{', '.join(words[key] for key in blamed)}, see its verdicts, ingest more episodes, or leave the "
+                "component out by `where`",
             )

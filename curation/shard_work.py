@@ -113,15 +113,17 @@ def _ask_part(part: _Part, question: Question) -> _Found:
             for item in items:
                 group = part.groups[item.group]
                 state_TD, action_TD = read_run(file, item.run, group)
-                answer = question(item.group, _pieces(state_TD, action_TD, group), tally)
+                answer = question(item.group, _pieces(state_TD, action_TD, group, run=item.run), tally)
                 answers.append(((item.group, item.number), answer))
     return answers, tally
 
 
-def _pieces(state_TD: Values, action_TD: Values, group: Group) -> Iterator[tuple[slice, Values, NDArray[np.int64]]]:
-    split = state_TD.shape[1]
-    yield slice(0, split), state_TD, np.ones(len(state_TD), np.int64)
-    for action_ND, weight_N in counted_actions(state_TD, action_TD, group):
+def _pieces(
+    state_TD: Values, action_TD: Values, group: Group, *, run: Run
+) -> Iterator[tuple[slice, Values, NDArray[np.int64]]]:
+    split, starts = state_TD.shape[1], group.starts(run)
+    yield slice(0, split), state_TD[starts], np.ones(len(starts), np.int64)
+    for action_ND, weight_N in counted_actions(state_TD, action_TD, group, run=run):
         yield slice(split, split + action_TD.shape[1]), action_ND, weight_N
 
 

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.components import Candidate
-from curation.mixture import quotas, weights
+from curation.mixture import bounded, quotas, weights
 from curation.order import window_segments
+from curation.recipe_model import Weighting
 from curation.schedule import SEGMENT_FRAMES
 
 WORKING_SET_BYTES = 2 * 2**30
@@ -31,15 +32,18 @@ class Weighed:
     lanes: int
 
 
-def weigh(candidates: Sequence[Candidate], *, alpha: float) -> Weighed:
-    """Shares by boost * frames**alpha, quotas by largest remainder, windows that fill the working set.
+def weigh(candidates: Sequence[Candidate], weighting: Weighting) -> Weighed:
+    """Shares by weight between floor and cap, quotas by largest remainder, windows that fill the working set.
 
     Raises:
-        ConfigError: a component would never be drawn.
+        ConfigError: a component would never be drawn, or nothing keeps to floor and cap.
     """
     frames_C = np.array([candidate.frames for candidate in candidates])
     bytes_C = np.array([candidate.tar_bytes for candidate in candidates])
-    share_C = weights(frames_C, [candidate.boost for candidate in candidates], alpha)
+    boosts = [candidate.boost * candidate.quality for candidate in candidates]
+    share_C = weights(frames_C, boosts, weighting.alpha)
+    if weighting.floor > 0 or weighting.cap < 1:
+        share_C = bounded(share_C, floor=weighting.floor, cap=weighting.cap)
     quota_C = quotas(share_C, [candidate.name for candidate in candidates])
     lanes = MANY_LANES if bytes_C.sum() >= MANY_BYTES else 1
     segment_bytes = float((share_C * bytes_C / frames_C).sum()) * SEGMENT_FRAMES

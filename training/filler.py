@@ -21,6 +21,8 @@ from training.square_picture import decode_centred
 
 _INSTRUCTION = 11
 """The purpose, in keys of randomness, of choosing among several instructions."""
+_CAMERA, _CAMERA_DROPOUT, _PROMPT_DROPOUT = 12, 13, 14
+"""The same of choosing among several cameras, and of leaving pictures and instructions away."""
 _RUNS_AT_HAND = 1 << 16
 
 
@@ -69,6 +71,8 @@ class RunColumns:
     def __init__(self, runs: pa.Table) -> None:
         self.start_R: NDArray[np.int64] = runs["start"].to_numpy().astype(np.int64)
         self.stop_R: NDArray[np.int64] = runs["stop"].to_numpy().astype(np.int64)
+        end_R = runs["chunk_stop" if "chunk_stop" in runs.column_names else "stop"]
+        self._chunk_stop_R: NDArray[np.int64] = end_R.to_numpy().astype(np.int64)
         self.component_R: NDArray[np.int64] = runs["component"].to_numpy().astype(np.int64)
         self._row_group_R = runs["row_group"].to_numpy()
         self._shard_R, self._shards = _dictionary(runs["shard"])
@@ -83,7 +87,7 @@ class RunColumns:
         return Run(
             shard=self._shards[self._shard_R[run]],
             row_group=int(self._row_group_R[run]),
-            stop=int(self.stop_R[run]),
+            stop=int(self._chunk_stop_R[run]),
             episode_id=str(self._episodes[run].as_py()),
             instructions=tuple(self._instructions[run].as_py()),
         )
@@ -93,10 +97,16 @@ class Filler:
     """Fills rows of batches from a lock's episodes."""
 
     def __init__(self, lock: Lock, shards: ShardCache, *, runs: pa.Table | None = None) -> None:
-        """Read how components are padded, and a table of runs: the lock's own, or another such as `lock.held_out`."""
+        """Read how components are padded, and a table of runs: the lock's own, or another such as `lock.held_out`.
+
+        Pictures and instructions are left away, as the lock says how often, only of the lock's own.
+        """
         self._seed, self._shards = lock.seed, shards
         self._views = [_view(lock, index) for index in range(len(lock.components))]
         self._choices = tuple(lock.cameras.values())
+        self._is_any = tuple(slot in lock.any_cameras for slot in lock.cameras)
+        self._camera_dropout = lock.camera_dropout if runs is None else ()
+        self._prompt_dropout = lock.prompt_dropout if runs is None else 0.0
         self._cameras = tuple(dict.fromkeys(name for names in self._choices for name in names))
         self.runs = RunColumns(lock.runs if runs is None else runs)
 
@@ -105,8 +115,8 @@ class Filler:
         for sample in samples:
             episode = self._episode(sample)
             self._fill_numbers(batch, sample, episode=episode)
-            for slot in range(len(self._choices)):
-                self._fill_slot(batch, sample, slot=slot, episode=episode)
+            for slot, camera in enumerate(self._shown(sample, episode)):
+                self._fill_slot(batch, sample, slot=slot, camera=camera, episode=episode)
 
     def fill_numbers(self, batch: Batch, samples: list[Sample]) -> None:
         """Fill these rows but for their pictures."""
@@ -137,13 +147,35 @@ class Filler:
         batch.positions[row], batch.components[row] = sample.position, sample.component
 
     def _instruction(self, run: Run, position: int) -> str:
-        """One of the episode's instructions, chosen by the position alone."""
+        """One of the episode's instructions, chosen by the position alone, or none."""
+        if self._prompt_dropout and self._fraction(position, _PROMPT_DROPOUT) < self._prompt_dropout:
+            return ""
         texts = run.instructions
         return texts[0] if len(texts) == 1 else texts[int(key(self._seed, position, _INSTRUCTION)) % len(texts)]
 
-    def _fill_slot(self, batch: Batch, sample: Sample, *, slot: int, episode: EpisodeFrames) -> None:
-        """The first camera that the slot names and the episode has; black where it has none."""
-        camera = next((name for name in self._choices[slot] if name in episode.cameras), None)
+    def _fraction(self, position: int, *purpose: int) -> float:
+        """A number in [0, 1) that is the position's own for this purpose."""
+        return int(key(self._seed, position, *purpose) >> np.uint64(11)) / 2**53
+
+    def _shown(self, sample: Sample, episode: EpisodeFrames) -> list[str | None]:
+        """The camera that each slot shows: the first that it names and the episode has, or any one of these."""
+        shown: list[str | None] = []
+        for slot, names in enumerate(self._choices):
+            there = [name for name in names if name in episode.cameras]
+            chosen = int(self._fraction(sample.position, _CAMERA, slot) * len(there)) if self._is_any[slot] else 0
+            shown.append(there[chosen] if there else None)
+        if not self._camera_dropout:
+            return shown
+        kept = [
+            camera if self._fraction(sample.position, _CAMERA_DROPOUT, slot) >= share else None
+            for slot, (camera, share) in enumerate(zip(shown, self._camera_dropout, strict=True))
+        ]
+        return kept if any(kept) else shown
+
+    def _fill_slot(
+        self, batch: Batch, sample: Sample, *, slot: int, camera: str | None, episode: EpisodeFrames
+    ) -> None:
+        """The picture of this camera; black where there is none."""
         batch.image_mask[sample.row, slot] = camera is not None
         square = batch.images[sample.row, slot]
         if camera is None:

@@ -16,6 +16,7 @@ from curation.lock import Component, Lock
 from model.config import ExpertConfig, Pi0Config, StemConfig, VisionConfig
 from schema.layout import LayoutName
 from training.config import TrainingConfig
+from training.normalize import centre_and_scale
 from training.shard_cache import ShardCache
 
 _LOOKS = 32
@@ -121,18 +122,19 @@ def robot_name(component: Component) -> str:
 def _robot(lock: Lock, name: str, *, index: int, shards: ShardCache) -> RobotSpec:
     component = lock.components[index]
     rows = [row for row in lock.stats.to_pylist() if row["key"] == component.stats_key]
-    scales = {
-        role: ScaleSpec(
-            mean=tuple(row["mean"] for row in rows if row["role"] == role),
-            std=tuple(row["std"] for row in rows if row["role"] == role),
-        )
+    found = {
+        role: [centre_and_scale(row, lock.normalization) for row in rows if row["role"] == role]
         for role in ("state", "action")
+    }
+    scales = {
+        role: ScaleSpec(mean=tuple(mean for mean, _ in pairs), std=tuple(std for _, std in pairs))
+        for role, pairs in found.items()
     }
     return RobotSpec(
         name=name,
         embodiment=lock.embodiments[component.embodiment_table].model_dump(mode="json"),
         action_space=component.action_space,
-        rate_hz=component.rate_hz,
+        rate_hz=lock.step_rate_hz(component),
         prompt_prefix=component.prompt_prefix,
         slots=_slots(lock, index, shards=shards),
         **scales,

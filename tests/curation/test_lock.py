@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.lock import RUNS, Lock, register
-from curation.make_lock import _instructions, make_lock
+from curation.make_lock import make_lock
 from curation.mixture import BLOCK
 from curation.recipe import parse_recipe
 from curation.table_digest import table_digest
+from curation.texts import instructions
 from schema.commit import Bundle, commit
 from schema.errors import ConfigError
 from schema.lake import Lake
@@ -226,7 +227,7 @@ def test_training_reads_the_annotations_that_hold(tmp_path, recipe):
     ],
 )
 def test_an_episode_without_instructions_is_told_by_its_task(whole, own, expected):
-    assert _instructions(whole, own, "task") == expected
+    assert instructions(whole, own, "task") == expected
 
 
 def test_a_digest_of_a_table_is_of_its_values():

@@ -276,3 +276,23 @@ def test_locate_finds_every_frame_of_many_runs():
 def test_a_damaged_table_of_runs_is_refused(num_frames, component):
     with pytest.raises(ConfigError, match="make the lock again"):
         Runs(num_frames_R=np.array(num_frames), component_R=np.array(component))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "total"),
+    [([300] * 3000, 16_384), ([50] * 20_000 + [3000] * 300, 16_384), ([20] * 60_000, 16_384)],
+    ids=["alike", "short and long", "shorter than a segment"],
+)
+def test_a_batch_of_2048_sees_nine_tenths_of_the_episodes_that_a_true_shuffle_shows(lengths, total):
+    """Windows of 2 GiB hold about 16,384 segments of 224×224 pictures of three cameras."""
+    runs = Runs(num_frames_R=np.array(lengths), component_R=np.zeros(len(lengths), np.int64))
+    frames = int(sum(lengths))
+    samples = make_order([frames], [1], total=total).samples(np.arange(100 * 2048) + 3 * 2048)
+    episode, _ = runs.locate(samples.component, samples.frame)
+
+    distinct = np.mean([np.unique(batch).size for batch in episode.reshape(-1, 2048)])
+
+    drawn = np.random.default_rng(0).integers(0, frames, 100 * 2048)
+    shuffled, _ = runs.locate(np.zeros_like(drawn), drawn)
+    true = np.mean([np.unique(batch).size for batch in shuffled.reshape(-1, 2048)])
+    assert distinct >= 0.9 * true

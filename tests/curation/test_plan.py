@@ -9,6 +9,7 @@ import pytest
 from curation.make_lock import make_lock
 from curation.plan import plan
 from curation.recipe import parse_recipe
+from curation.recipe_model import Weighting
 from curation.select import select
 from curation.weigh import WORKING_SET_BYTES, weigh
 from schema.lake import Lake
@@ -71,7 +72,7 @@ def test_a_slot_that_stays_empty_is_warned_of(lake, recipe):
 
 def test_windows_fill_the_working_set(lake, recipe):
     candidates = select(recipe(), lake).candidates
-    weighed = weigh(candidates, alpha=0.43)
+    weighed = weigh(candidates, Weighting())
     size = sum(
         window * 32 * candidate.tar_bytes / candidate.frames
         for window, candidate in zip(weighed.window_C, candidates, strict=True)
@@ -82,6 +83,6 @@ def test_windows_fill_the_working_set(lake, recipe):
 def test_much_data_is_cut_into_lanes_that_share_the_working_set(lake, recipe):
     candidates = select(recipe(), lake).candidates
     many = [replace(one, frames=one.frames * 10**6, tar_bytes=one.tar_bytes * 10**6) for one in candidates]
-    few, lots = weigh(candidates, alpha=0.43), weigh(many, alpha=0.43)
+    few, lots = weigh(candidates, Weighting()), weigh(many, Weighting())
     assert (few.lanes, lots.lanes) == (1, 64)
     assert lots.window_C.sum() * 64 == pytest.approx(few.window_C.sum(), rel=0.05)

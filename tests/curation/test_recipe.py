@@ -39,7 +39,7 @@ def test_three_mistakes_are_told_at_once_with_their_lines():
     [
         ("layout: round", "layout: found 'round', expected 'pi' or 'semantic'; leave it out for pi"),
         ("chunk: {steps: 0}", "chunk.steps: found 0, expected greater than or equal to 1"),
-        ("limit: {}", "limit.episodes: the key 'episodes' is missing"),
+        ("limit: {}", "limit: found {}, a limit needs `episodes`, `hours` or both"),
         ("action_form: absolute", "action_form: found 'absolute'"),
         ("cameras: {base: []}", "cameras.base: found []"),
         ("success: maybe", "success: found 'maybe'"),

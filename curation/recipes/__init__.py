@@ -1,0 +1,1 @@
+"""Recipes that come with robomix, by the name of the file."""
