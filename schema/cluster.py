@@ -6,6 +6,8 @@ machine. A cluster of this machine's own listens on loopback only and ends with 
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +27,18 @@ def start_ray(address: str | None = None) -> None:
     variables = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
     address = address or os.environ.get("RAY_ADDRESS")
     own: dict[str, Any] = {} if address else {"_node_ip_address": "127.0.0.1"}
-    if not address:  # else Ray takes 127.0.0.1 for the machine's outward address, and listens on all that it has
-        ray._private.ray_constants.ENABLE_RAY_CLUSTER = False  # noqa: SLF001 - as below
     # Of lost machines Ray would tell on standard output, also behind a --json line; tasks tell of them by errors.
     ray._private.worker._worker_logs_enabled = False  # noqa: SLF001 - nothing public says so
     try:
-        ray.init(
-            address=address or "local",
-            include_dashboard=None if address else False,
-            logging_level=logging.ERROR,  # a warning tells of Ray's tokens, which is nothing to act on
-            log_to_driver=False,
-            runtime_env={"env_vars": variables},
-            **own,
-        )
+        with nullcontext() if address else _loopback():
+            ray.init(
+                address=address or "local",
+                include_dashboard=None if address else False,
+                logging_level=logging.ERROR,  # a warning tells of Ray's tokens, which is nothing to act on
+                log_to_driver=False,
+                runtime_env={"env_vars": variables},
+                **own,
+            )
     except (ConnectionError, ray.exceptions.AuthenticationError) as error:
         reason = str(error.__cause__ or error).strip().splitlines()[-1]
         raise ConfigError(
@@ -51,6 +52,17 @@ def start_ray(address: str | None = None) -> None:
             f"Ray did not start on this machine: {error}; see whether it is overloaded or its memory or disk is full, "
             "and run the same command again"
         ) from error
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """Ray takes 127.0.0.1 as said; else for the machine's outward address, and would listen on all that it has."""
+    constants = ray._private.ray_constants  # noqa: SLF001 - nothing public says so
+    before, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before  # a cluster that this process joins later may be elsewhere
 
 
 def num_cpus() -> int:
