@@ -21,7 +21,6 @@ _TELLING = """
 from tests.ingest.faults import reading
 from tests.ingest.test_two_nodes import telling
 ingest.job.run_bundle = reading(telling({folder!r}))
-robomix.main()
 """
 
 
@@ -64,7 +63,7 @@ def test_an_ingest_from_s3_to_s3_that_loses_a_node_is_that_of_an_undisturbed_run
     fs, prefix = open_store(s3_lake_uri)
     fs.put(f"{aloha_source(tmp_path / 'logs', EPISODES)}/", f"{prefix}/logs/", recursive=True)
     words = ["ingest", f"{s3_lake_uri}/logs", "--json", "--lake"]
-    script = driving.DRIVERS["ray"].replace("robomix.main()", _TELLING.format(folder=str(tmp_path / "told")))
+    script = driving.DRIVERS["ray"] + _TELLING.format(folder=str(tmp_path / "told"))
     monkeypatch.setitem(driving.DRIVERS, "telling", script)
 
     undisturbed = start([*words, f"{s3_lake_uri}/calm"], {}, driver="alone")
