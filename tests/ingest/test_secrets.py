@@ -20,7 +20,6 @@ _LEAKING = """
 from tests.ingest.faults import reading
 from tests.ingest.test_secrets import leaking
 ingest.job.run_bundle = reading(leaking({kind}))
-robomix.main()
 """
 
 
@@ -40,7 +39,7 @@ def leaking(kind):
 
 def leaky(monkeypatch, kind, driver):
     """The name of a driver whose formats leak."""
-    script = driving.DRIVERS[driver].replace("robomix.main()", _LEAKING.format(kind=kind.__name__))
+    script = driving.DRIVERS[driver] + _LEAKING.format(kind=kind.__name__)
     monkeypatch.setitem(driving.DRIVERS, "leaky", script)
     return "leaky"
 
