@@ -121,7 +121,8 @@ def _sample(location: Location, records: tuple[Record, ...]) -> Discovery:
     for record in [record for record in records if record.problem is None][:_MAX_SAMPLES]:
         uri = location.file_uri(record.files[0])
         try:
-            with open_hdf5(LocalCopy(location, record.files[0]).path, file=uri) as handle:
+            copy = LocalCopy(location, record.files[0])
+            with open_hdf5(copy.path, file=uri) as handle:
                 datasets, attrs = datasets_of(handle, file=uri), attributes_of(handle, file=uri)
                 steps = _num_steps(datasets, uri)
                 robot = word_of(attrs.get("robot")) or word_of(attrs.get("robot_type"))
