@@ -1,5 +1,6 @@
 """Fixtures that all tests may ask for."""
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,7 @@ _ONE_RAY = {f"tests/ingest/test_{name}.py" for name in ("command", "drivers", "j
     "tests/curation/test_statistics_on_ray.py"
 }
 """The files whose tests ask for `tests.ingest.ray_cluster.cluster`."""
+_SHARED = "one Ray"
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +41,14 @@ def s3_lake_uri(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
     return s3.fresh_prefix()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_foreign_ray(request: pytest.FixtureRequest) -> None:
+    """Files that do not share the one Ray do not find it: what goes to Ray where there is one would go there."""
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized() and _scope(request.node.nodeid) != _SHARED:
+        ray.shutdown()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     """Of two processes, one takes a file whole, and all files whose tests share one Ray."""
@@ -53,10 +63,10 @@ class _FileScheduling(LoadScopeScheduling):
 
 def _scope(nodeid: str) -> str:
     file = nodeid.partition("::")[0]
-    return "one Ray" if file in _ONE_RAY else file
+    return _SHARED if file in _ONE_RAY else file
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long comes first, so that neither process is left with it when the other has nothing to do."""
     slow = {_scope(item.nodeid) for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (_scope(item.nodeid) != "one Ray", _scope(item.nodeid) not in slow))
+    items.sort(key=lambda item: (_scope(item.nodeid) != _SHARED, _scope(item.nodeid) not in slow))
