@@ -1,5 +1,7 @@
 """Every simulated robot in each of its log formats, through the job by the built-in tables: what went in comes out."""
 
+from functools import cache
+
 import numpy as np
 import polars as pl
 import pytest
@@ -31,19 +33,24 @@ def logs(tmp_path_factory):
     """Two episodes of each robot in each of its formats, recorded when they are first asked for."""
     out = tmp_path_factory.mktemp("fleet")
 
+    @cache
     def of(robot, form):
-        folder = out / form / robot
-        if not folder.exists():
-            record(robot, out=out / form, num_episodes=2, seed=5, image_size=64, log_format=form)
-        return folder
+        return record(robot, out=out / form, num_episodes=2, seed=5, image_size=64, log_format=form)
 
     return of
 
 
-def taken(folder, tmp_path):
-    """The report and the lake of an ingest that was told nothing but the place of the logs."""
-    report = ingest(Request(uri=str(folder)), lake_uri=str(tmp_path / "lake"))
-    return report, Lake.open(str(tmp_path / "lake"))
+@pytest.fixture(scope="module")
+def taken(logs, tmp_path_factory):
+    """The report and the lake of an ingest that was told nothing but the place of the logs, made once."""
+    out = tmp_path_factory.mktemp("lakes")
+
+    @cache
+    def of(robot, form):
+        lake = str(out / f"{robot}_{form}")
+        return ingest(Request(uri=str(logs(robot, form))), lake_uri=lake), Lake.open(lake)
+
+    return of
 
 
 def frames_of(lake, row, signals):
@@ -55,8 +62,8 @@ def frames_of(lake, row, signals):
 
 @pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize(("robot", "form"), LOGS)
-def test_a_robots_logs_are_taken_whole_by_the_built_in_tables_and_nothing_contradicts(logs, tmp_path, robot, form):
-    report, lake = taken(logs(robot, form), tmp_path)
+def test_a_robots_logs_are_taken_whole_by_the_built_in_tables_and_nothing_contradicts(taken, robot, form):
+    report, lake = taken(robot, form)
 
     assert (report.format, report.embodiment) == (FORMAT_OF.get(form, form), robot)
     assert report.outcomes == {"committed": 2, "duplicate": 0, "superseded": 0, "quarantined": 0}
@@ -69,8 +76,8 @@ def test_a_robots_logs_are_taken_whole_by_the_built_in_tables_and_nothing_contra
 
 @pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize(("robot", "form"), OF_FRAMES)
-def test_what_the_robot_did_is_what_the_lake_holds(logs, tmp_path, robot, form):
-    _, lake = taken(logs(robot, form), tmp_path)
+def test_what_the_robot_did_is_what_the_lake_holds(taken, robot, form):
+    _, lake = taken(robot, form)
     done = {len(episode): episode for episode in (simulate(ROBOTS[robot], seed=5, index=index) for index in range(2))}
     rows = lake.episodes().collect().rows(named=True)
 
