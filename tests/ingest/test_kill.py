@@ -20,7 +20,7 @@ from tests.ingest.faults import replacing
 
 pytest_plugins = ["tests.ingest.ray_cluster"]
 
-KILLS = int(os.environ.get("ROBOMIX_KILLS", "3"))
+KILLS = int(os.environ.get("ROBOMIX_KILLS", "2"))
 """Of each lake, local and on S3. `ROBOMIX_KILLS=30 ./run test tests/ingest/test_kill.py` for a thorough run."""
 EPISODES = 12 + 6 * KILLS
 

@@ -1,4 +1,4 @@
-"""Each fault that can be in a robot's log is found as its native files are ingested; a clean log raises nothing.
+"""Every simulated robot's logs in each native format: a clean one is taken whole and raises nothing, a fault is found.
 
 By itself a part is run in which every fault, robot and format occurs;
 `ROBOMIX_ALL_FAULTS=1 pytest -n0 tests/ingest/conventions/test_fleet_faults.py` runs every fault in every log.
@@ -6,17 +6,23 @@ By itself a part is run in which every fault, robot and format occurs;
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
 from fleet import faults
 from fleet.faults import CUT_FILE
 from fleet.robots import ROBOTS
 from ingest.conventions.verdict import ConventionError
-from ingest.job import Request, ingest
+from ingest.detect import FORMATS, detect
+from ingest.job import Report, Request, ingest
+from ingest.location import Location
 from schema.errors import ConfigError
 from schema.lake import Lake
+from schema.verify import verify
 from tests.ingest.conventions.studio import Studio, draw_once
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("alone")]
@@ -36,6 +42,10 @@ ARM = {"bimanual_arx": "right"}
 """The arm that works in these; the left one where none is named."""
 
 LOGS = [(robot.name, form) for robot in ROBOTS.values() for form in robot.log_formats]
+OF_FRAMES = [(robot, form) for robot, form in LOGS if form != "mcap" and robot != "widowx"]
+"""Logs of joints whose frames are the simulation's steps."""
+READER = {"aloha_hdf5": "aloha", "lerobot_v21": "lerobot", "lerobot_v30": "lerobot", "zarr": "zarr_replay"}
+"""The format that reads a recorder's logs, where the two are not called the same."""
 
 
 def _can_be(fault: str, robot: str, form: str) -> bool:
@@ -100,13 +110,21 @@ SHARED = {"lerobot_v30", "rlds", "zarr"}
 class Told:
     """What an ingest says of a log."""
 
+    report: Report | None
+    """None where a contradiction stopped it."""
     odd: set[tuple[str, str, str]]
     """(status, check, subject) of what contradicts or is noticed."""
     agreed: set[str]
     """Checks that confirmed something."""
-    is_stopped: bool
-    committed: int
-    quarantine: dict[str, int]
+    lake: Lake
+
+    @property
+    def committed(self) -> int:
+        return self.report.outcomes["committed"] if self.report else 0
+
+    @property
+    def quarantine(self) -> dict[str, int]:
+        return self.report.quarantine if self.report else {}
 
 
 def told_of(folder: Path, lake_uri: str) -> Told:
@@ -115,14 +133,21 @@ def told_of(folder: Path, lake_uri: str) -> Told:
         report = ingest(Request(uri=str(folder)), lake_uri=lake_uri)
     except ConventionError:
         report = None
-    rows = Lake.open(lake_uri).scan("findings").select("status", "check", "subject").collect().rows()
+    lake = Lake.open(lake_uri)
+    rows = lake.scan("findings").select("status", "check", "subject").collect().rows()
     return Told(
+        report=report,
         odd={row for row in rows if row[0] in {"contradicts", "noticed"}},
         agreed={check for status, check, _ in rows if status == "agrees"},
-        is_stopped=report is None,
-        committed=report.outcomes["committed"] if report else 0,
-        quarantine=report.quarantine if report else {},
+        lake=lake,
     )
+
+
+def frames_of(lake, row, signals):
+    """An episode's signals side by side, `[T, D]`."""
+    with lake.local(f"{row['shard']}.parquet") as path:
+        table = pl.read_parquet(path).filter(episode_id=row["episode_id"])
+    return np.concatenate([np.array(table[name].to_list()).reshape(len(table), -1) for name in signals], axis=1)
 
 
 @pytest.fixture(scope="module")
@@ -132,13 +157,51 @@ def studio(tmp_path_factory):
         yield Studio(tmp_path_factory.mktemp("studio"), episodes=EPISODES, image_size=32)
 
 
+@pytest.fixture(scope="module")
+def clean(studio, tmp_path_factory):
+    """What is told of a robot's clean log in a format, which is ingested once."""
+    lakes = tmp_path_factory.mktemp("lakes")
+    return cache(lambda robot, form: told_of(studio.log(robot, form), str(lakes / f"{robot}_{form}")))
+
+
 @pytest.mark.parametrize(("robot", "form"), LOGS)
-def test_a_clean_log_raises_nothing(studio, tmp_path, robot, form):
-    told = told_of(studio.log(robot, form), str(tmp_path / "lake"))
+def test_a_clean_log_is_taken_whole_by_the_built_in_tables_and_raises_nothing(clean, robot, form):
+    told = clean(robot, form)
 
     assert told.odd == set()
-    assert (told.committed, told.quarantine) == (len(EPISODES[robot]), {})
     assert {"gripper_sign", "action_mode", "units", "image_lag", "camera_frozen"} <= told.agreed
+    assert (told.report.format, told.report.embodiment) == (READER.get(form, form), robot)
+    assert told.report.outcomes == {
+        "committed": len(EPISODES[robot]),
+        "duplicate": 0,
+        "superseded": 0,
+        "quarantined": 0,
+    }
+    assert told.lake.episodes().collect()["is_simulated"].all()
+    assert verify(told.lake).problems == ()
+
+
+@pytest.mark.parametrize(("robot", "form"), OF_FRAMES)
+def test_what_the_robot_did_is_what_the_lake_holds(studio, clean, robot, form):
+    lake, done = clean(robot, form).lake, studio.acted(robot)
+    rows = lake.episodes().collect().rows(named=True)
+
+    assert sorted(row["num_frames"] for row in rows) == sorted(map(len, done))
+    for row in rows:
+        space = lake.embodiment(row["embodiment_table"]).action_space()
+        state_TD, action_TD = (frames_of(lake, row, signals) for signals in (space.state, space.action))
+        candidates = [episode for episode in done if len(episode) == len(state_TD)]
+        episode = min(candidates, key=lambda episode: np.abs(episode.state_TD - state_TD).max())
+        np.testing.assert_allclose(state_TD, episode.state_TD, atol=1e-5)
+        np.testing.assert_allclose(action_TD, episode.action_TD, atol=1e-5)
+
+
+@pytest.mark.parametrize(("robot", "form"), LOGS)
+def test_no_format_takes_another_ones_logs_for_its_own(studio, robot, form):
+    location, reader = Location.of(str(studio.log(robot, form))), READER.get(form, form)
+
+    assert reader == detect(location, None)[0].NAME
+    assert [item.NAME for item in FORMATS if item.discover(location) is not None] == [reader]
 
 
 @pytest.mark.parametrize(("robot", "form", "fault"), [case for case in CROSS if case[2] != CUT_FILE])
@@ -151,7 +214,7 @@ def test_a_planted_fault_is_found(studio, tmp_path, robot, form, fault):
     told = told_of(studio.log(robot, form, fault), str(tmp_path / "lake"))
 
     assert (status, check, subject) in told.odd
-    assert told.is_stopped == any(status == "contradicts" for status, _, _ in told.odd)
+    assert (told.report is None) == any(status == "contradicts" for status, _, _ in told.odd)
 
 
 @pytest.mark.parametrize(("robot", "form"), [(robot, form) for robot, form, fault in CROSS if fault == CUT_FILE])
