@@ -61,7 +61,7 @@ class Plan:
     training_steps: int | None = None
     """None means as many as the config has."""
     chunk_steps: int = 25
-    held_out: float = 0.15
+    held_out: float = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

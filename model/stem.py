@@ -1,5 +1,7 @@
 """The tiny model's image encoder: three convolutions, whose features the prompt scales and shifts (FiLM).
 
+They are also told where in the picture a pixel lies (CoordConv, arXiv 1807.03247).
+
 A departure from π0 for models that are trained from scratch on a CPU, see docs/model.md: with so few layers after it,
 a model whose encoder does not know the prompt learns much more slowly what words point at.
 """
@@ -51,10 +53,14 @@ class Stem(nn.Module):
     def __init__(self, config: StemConfig, out_width: int) -> None:
         super().__init__()
         first, second, third = config.channels
+        self.place_2SS: Tensor
+        side = torch.linspace(-1.0, 1.0, config.image_size)
+        place_2SS = torch.stack(torch.meshgrid(side, side, indexing="ij"))
+        self.register_buffer("place_2SS", place_2SS, persistent=False)
         self.summary = PromptSummary(out_width)
         self.convs = nn.ModuleList(
             [
-                ModulatedConv((3, first), kernel=4, stride=4, text_width=out_width),
+                ModulatedConv((3 + 2, first), kernel=4, stride=4, text_width=out_width),
                 ModulatedConv((first, second), kernel=3, stride=2, text_width=out_width),
                 ModulatedConv((second, third), kernel=3, stride=2, text_width=out_width),
             ]
@@ -66,7 +72,8 @@ class Stem(nn.Module):
         """[B, C, K, D]."""
         cameras = images_BCSS3.shape[:2]
         text_ND = self.summary(prompt_BLD, prompt_mask_BL).repeat_interleave(cameras[1], dim=0)
-        maps = images_BCSS3.flatten(0, 1).permute(0, 3, 1, 2)
+        pictures_N3SS = images_BCSS3.flatten(0, 1).permute(0, 3, 1, 2)
+        maps = torch.cat([pictures_N3SS, self.place_2SS.expand(len(pictures_N3SS), -1, -1, -1)], dim=1)
         for conv in self.convs:
             maps = conv(maps, text_ND)
         tokens_NKD: Tensor = self.projector(maps.flatten(2).transpose(1, 2)) + self.position

@@ -13,7 +13,7 @@ from model.observation import Observation, normalize_images
 from model.tokenizer import Tokenizer, WordTokenizer
 from training.batch import Batch
 from training.normalize import Normalizer
-from training.randomness import NOISE, TIME, normal, uniform
+from training.randomness import NOISE, TIME, normal, stratified
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +45,7 @@ def inputs(
     """The batch on a device; nothing in it refers to the batch's arrays, which the loader reuses."""
     positions_B = batch.positions
     noise = normal(seed, positions_B, purpose=NOISE, shape=(draws, *batch.actions.shape[1:]))
-    uniform_BK = uniform(seed, positions_B, purpose=TIME, numbers=draws)
+    uniform_BK = stratified(seed, positions_B, purpose=TIME, numbers=draws)
     return Inputs(
         observation=observe(batch, normalizer=normalizer, tokenizer=tokenizer, device=device),
         actions=torch.from_numpy(normalizer.actions(batch.actions, batch.components)).to(device),

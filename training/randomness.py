@@ -22,6 +22,11 @@ def uniform(seed: int, position_B: NDArray[np.int64], *, purpose: int, numbers: 
     return ((bits_BN >> np.uint64(11)).astype(np.float64) + 0.5) * _UNIT
 
 
+def stratified(seed: int, position_B: NDArray[np.int64], *, purpose: int, numbers: int) -> NDArray[np.float64]:
+    """`[B, N]` numbers in (0, 1), one in each of N equal parts: uniform as a whole, and of less variance in a mean."""
+    return (np.arange(numbers) + uniform(seed, position_B, purpose=purpose, numbers=numbers)) / numbers
+
+
 def normal(seed: int, position_B: NDArray[np.int64], *, purpose: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """`[B, *shape]` independent standard normal numbers (Box and Muller, 1958)."""
     count = int(np.prod(shape))

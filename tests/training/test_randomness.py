@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.randomness import NOISE, TIME, normal, uniform
+from training.randomness import NOISE, TIME, normal, stratified, uniform
 
 POSITIONS = np.arange(2000)
 
@@ -37,3 +37,16 @@ def test_uniform_numbers_lie_inside_0_and_1():
     assert 0 < found.min() < 0.01
     assert 0.99 < found.max() < 1
     assert found.mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_stratified_numbers_lie_one_in_each_part_and_are_uniform_as_a_whole():
+    found = stratified(0, POSITIONS, purpose=TIME, numbers=4)
+
+    np.testing.assert_array_equal((found * 4).astype(int), np.tile(np.arange(4), (len(POSITIONS), 1)))
+    assert np.histogram(found, bins=20, range=(0, 1))[0] == pytest.approx(np.full(20, found.size / 20), rel=0.2)
+
+
+def test_a_mean_over_stratified_numbers_varies_less_than_over_independent_ones():
+    ours, theirs = (draw(0, POSITIONS, purpose=TIME, numbers=4).mean(axis=1) for draw in (stratified, uniform))
+
+    assert ours.std() < 0.3 * theirs.std()
