@@ -12,15 +12,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curation.chunks import ChunkRule, to_delta, write_chunk
-from curation.feistel import key
+from curation.instruction import chosen
 from curation.lock import Lock
 from schema.errors import EpisodeError, SchemaError
 from training.batch import Batch
 from training.shard_cache import EpisodeFrames, ShardCache
 from training.square_picture import decode_centred
 
-_INSTRUCTION = 11
-"""The purpose, in keys of randomness, of choosing among several instructions."""
 _RUNS_AT_HAND = 1 << 16
 
 
@@ -132,14 +130,9 @@ class Filler:
         batch.actions[row][:, view.action_at] = actions_HA
         batch.state_mask[row], batch.action_mask[row] = view.state_mask, view.action_mask
         batch.step_mask[row, :recorded], batch.step_mask[row, recorded:] = True, False
-        batch.prompts[row] = view.prefix + self._instruction(run, sample.position)
+        batch.prompts[row] = view.prefix + chosen(run.instructions, seed=self._seed, position=sample.position)
         batch.sample_ids[row] = f"{run.episode_id}-{frame:06d}"
         batch.positions[row], batch.components[row] = sample.position, sample.component
-
-    def _instruction(self, run: Run, position: int) -> str:
-        """One of the episode's instructions, chosen by the position alone."""
-        texts = run.instructions
-        return texts[0] if len(texts) == 1 else texts[int(key(self._seed, position, _INSTRUCTION)) % len(texts)]
 
     def _fill_slot(self, batch: Batch, sample: Sample, *, slot: int, episode: EpisodeFrames) -> None:
         """The first camera that the slot names and the episode has; black where it has none."""
