@@ -34,6 +34,7 @@ _COLUMNS = (
     "shard",
     "row_group",
     "tar_bytes",
+    "cameras",
 )
 
 

@@ -1,0 +1,58 @@
+"""What a plan warns of: robots hardly seen, sets learnt by heart, empty slots, sources that do not belong together."""
+
+from collections.abc import Iterable, Iterator
+
+from curation.plan_presentation import Presentation
+from curation.pooled import disagreements
+from curation.select import Selection
+from schema.lake import Lake
+
+SMALL_SHARE = 0.005
+"""Below this share a robot is warned of."""
+MANY_EPOCHS = 10.0
+"""Above so many epochs a component is warned of."""
+_HALF = 0.5
+
+
+def robot_warnings(shares: Iterable[tuple[str, float]]) -> Iterator[str]:
+    """Of (embodiment, share): those that are hardly seen."""
+    for name, share in shares:
+        if share < SMALL_SHARE:
+            yield (
+                f"{name!r} is {share:.2%} of the mixture, below {SMALL_SHARE:.1%}: it is hardly seen; "
+                "boost it, lower alpha, or leave it out"
+            )
+
+
+def component_warnings(epochs: Iterable[tuple[str, float]]) -> Iterator[str]:
+    """Of (component, epochs): those that are seen too often."""
+    for name, times in epochs:
+        if times > MANY_EPOCHS:
+            yield (
+                f"{name!r} is seen {times:.1f} times, more than {MANY_EPOCHS:g}: it may be learnt by "
+                "heart; raise alpha, lower its boost, train for fewer steps, or collect more"
+            )
+
+
+def presentation_warnings(shown: Presentation) -> Iterator[str]:
+    """Camera slots that stay empty, and robots of which chunks are mostly past the end of their episodes."""
+    for slot, coverage in shown.camera_coverage.items():
+        if coverage == 0:
+            names = " or ".join(map(repr, shown.cameras[slot]))
+            yield f"camera slot {slot!r} is always empty: no selected embodiment has {names}"
+    for one in shown.embodiments:
+        if one.valid_steps < _HALF:
+            yield (
+                f"{one.valid_steps:.0%} of the steps in chunks of {one.embodiment!r} were recorded, the others come "
+                "after the end of short episodes: take a smaller `chunk`, or longer episodes by `where`"
+            )
+
+
+def pooling_warnings(selection: Selection, lake: Lake) -> Iterator[str]:
+    """Sources that are normalized together and whose numbers do not agree."""
+    for one in disagreements(selection, lake):
+        yield (
+            f"{one.dimension} of {one.embodiment!r} is {one.mean:.3g} ± {one.std:.2g} in {one.source!r} and "
+            f"{one.others_mean:.3g} ± {one.others_std:.2g} in the other sources that it is normalized with: "
+            "look for another zero, sign or unit, or give the source an embodiment table of its own"
+        )
