@@ -211,22 +211,79 @@ def recipe_plan(
     lake: LakeOption,
     steps: Annotated[int, typer.Option(min=1, help="Training steps to plan for.")] = 30_000,
     batch: Annotated[int, typer.Option(min=1, help="Samples per step, over all ranks.")] = 32,
+    picture: Annotated[Path | None, typer.Option(help="Draw it too: a .png, .svg or .html.")] = None,
     json_: JsonOption = False,
 ) -> None:
     """What a recipe would sample from a lake, without reading a picture."""
+    from curation import plan_table
     from curation.plan import plan
+    from curation.plan_picture import save_picture
     from curation.select import open_recipe
     from schema.lake import Lake
 
     opened = Lake.open(lake)
     found = plan(open_recipe(recipe, opened), opened, steps=steps, batch=batch)
+    if picture is not None:
+        save_picture(found, picture)
     if json_:
         print(json.dumps(asdict(found)))  # noqa: T201
         return
-    _table(found.rows(), totals=("episodes", "frames", "hours", "share", "quota"))
-    out.print(f"held out: {found.held_out_episodes} episodes; epochs are over {found.samples or 0:,} samples")
-    for warning in found.warnings:
-        out.print(f"warning: {warning}", markup=False)
+    for title, rows, totals in plan_table.tables(found):
+        _rule(title)
+        _table(rows, totals=totals)
+    _rule("all of it")
+    out.print("\n".join(plan_table.sentences(found)), markup=False)
+
+
+@recipe_app.command("diff")
+def recipe_diff(
+    first: Annotated[str, typer.Argument(help="A lock, or a recipe (.yaml) as it would be locked now.")],
+    second: Annotated[str, typer.Argument(help="What it is compared with, likewise.")],
+    lake: Annotated[str, typer.Option("--lake", help="The lake on which recipes are looked at.")] = "",
+    json_: JsonOption = False,
+) -> None:
+    """What changed from one mixture to another: fields, components, hours, shares, statistics."""
+    from curation.difference import Outline, difference
+
+    found = difference(*(Outline.at(place, lake_uri=lake) for place in (first, second)))
+    if json_:
+        print(json.dumps(asdict(found)))  # noqa: T201
+        return
+    out.print("\n".join(found.sentences()), markup=False)
+    if found.components:
+        _table(found.components)
+
+
+@recipe_app.command("replay")
+def recipe_replay(
+    lock: Annotated[str, typer.Argument(help="The lock, a folder or URI.")],
+    position: Annotated[int, typer.Option(min=0, help="The first position to show.")] = 0,
+    count: Annotated[int, typer.Option(min=1, help="How many to show.")] = 10,
+    episode: Annotated[str | None, typer.Option(help="Show the positions of this episode instead.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Look for the episode in so many training steps.")] = 30_000,
+    batch: Annotated[int, typer.Option(min=1, help="Samples per step, over all ranks.")] = 32,
+    lake: MovedLakeOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """What a lock samples at any position, or at which positions, and before which checkpoints, an episode."""
+    from curation import replay
+    from curation.lock import Lock
+    from schema.lake import Lake
+
+    loaded = Lock.load(lock)
+    if episode is None:
+        rows = [asdict(one) for one in replay.samples_at(loaded, position, count=count)]
+        print(json.dumps(rows)) if json_ else _table(rows)  # noqa: T201
+        return
+    found = replay.sightings(loaded, episode, stop=steps * batch)
+    known = replay.checkpoints(loaded, Lake(lake or loaded.lake))
+    seen = [asdict(one) for one in found.at([*known, ("all these steps", found.stop)])]
+    if json_:
+        print(json.dumps({"episode_id": episode, "seen": seen, "positions": list(found.rows(batch=batch))}))  # noqa: T201
+        return
+    _table(seen)
+    out.print(f"{len(found):,} positions before {found.stop:,}; from {position:,} on, the first {count}:")
+    _table(found.rows(batch=batch, start=position, count=count))
 
 
 @recipe_app.command("lock")

@@ -21,7 +21,7 @@ def positions_of(
     plan = order.schedule
     lanes_K = np.flatnonzero(plan.component_K == component)
     lane_F = lanes_K[np.searchsorted(plan.first_frame_K[lanes_K], frames_F, side="right") - 1]
-    found = [_of_lane(order, int(lane), frames_F[lane_F == lane], stop) for lane in np.unique(lane_F)]
+    found = [_of_lane(order, int(lane), frames_F[lane_F == lane], stop=stop) for lane in np.unique(lane_F)]
     position_N = np.concatenate([position for position, _ in found] or [np.empty(0, np.int64)])
     frame_N = np.concatenate([frame for _, frame in found] or [np.empty(0, np.int64)])
     kept = np.flatnonzero((position_N >= start) & (position_N < stop))
@@ -30,7 +30,7 @@ def positions_of(
 
 
 def _of_lane(
-    order: Order, lane: int, frames_F: NDArray[np.int64], stop: int
+    order: Order, lane: int, frames_F: NDArray[np.int64], *, stop: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(positions, frames) of one component lane, from 0 to the end of the block that holds `stop`."""
     plan = order.schedule
@@ -48,9 +48,7 @@ def _of_lane(
     return draw_N // quota * BLOCK + slots[draw_N % quota], frame_N
 
 
-def _draw(
-    frame_N: NDArray[np.int64], num_frames: int, *, window: int, key_N: NDArray[np.uint64]
-) -> NDArray[np.int64]:
+def _draw(frame_N: NDArray[np.int64], num_frames: int, *, window: int, key_N: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Which draw of its epoch visits each lane frame: the inverse of the visit in `curation.order`."""
     segment_N, offset_N = np.divmod(frame_N, SEGMENT_FRAMES)
     full, gap = num_frames // SEGMENT_FRAMES, -num_frames % SEGMENT_FRAMES

@@ -165,7 +165,9 @@ def _groups(
     )
 
 
-def _by_source(components: tuple[PlannedComponent, ...], selection: Selection, samples: int) -> tuple[PlannedGroup, ...]:
+def _by_source(
+    components: tuple[PlannedComponent, ...], selection: Selection, samples: int
+) -> tuple[PlannedGroup, ...]:
     """What each source gives: of a component that several fill, its part of the frames."""
     counts = selection.episodes.group_by("source", "component").agg(pl.len(), pl.col("num_frames").sum())
     members: dict[str, list[tuple[int, int, float, float]]] = {}

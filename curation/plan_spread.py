@@ -40,7 +40,7 @@ def spread(order: Order, selection: Selection, share_C: NDArray[np.float64], *, 
     )
     positions = max(POSITIONS // batch, 1) * batch
     run_P = np.concatenate(
-        [_runs(order, runs, first, min(first + _CALL, positions)) for first in range(0, positions, _CALL)]
+        [_runs(order, runs, part) for part in np.split(np.arange(positions), range(_CALL, positions, _CALL))]
     )
     batches = np.sort(run_P.reshape(-1, batch), axis=1)
     return Spread(
@@ -53,8 +53,8 @@ def spread(order: Order, selection: Selection, share_C: NDArray[np.float64], *, 
     )
 
 
-def _runs(order: Order, runs: Runs, start: int, stop: int) -> NDArray[np.int64]:
-    samples = order.samples(np.arange(start, stop))
+def _runs(order: Order, runs: Runs, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    samples = order.samples(positions)
     return runs.locate(samples.component, samples.frame)[0]
 
 

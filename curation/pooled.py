@@ -35,6 +35,7 @@ class Disagreement:
     mean: float
     std: float
     others_mean: float
+    """Mean over the other sources' means."""
     others_std: float
 
 
@@ -46,10 +47,10 @@ def disagreements(selection: Selection, lake: Lake) -> Iterator[Disagreement]:
     moments = _moments(selection, lake)
     if moments.is_empty():
         return
-    sums = _sums(moments).join(_dimensions(selection.candidates), on=_PLACE)
-    while len(found := _worst(sums)):
+    measured = _measured(moments).join(_dimensions(selection.candidates), on=_PLACE)
+    while len(found := _worst(measured)):
         yield from (Disagreement(**row) for row in found.select(Disagreement.__slots__).to_dicts())
-        sums = sums.join(found, on=[*_POOL, "source"], how="anti")
+        measured = measured.join(found, on=[*_POOL, "source"], how="anti")
 
 
 def _moments(selection: Selection, lake: Lake) -> pl.DataFrame:
@@ -65,38 +66,29 @@ def _moments(selection: Selection, lake: Lake) -> pl.DataFrame:
     return chosen.join(wanted.select("episode_id", "moments").collect(), on="episode_id")
 
 
-def _sums(moments: pl.DataFrame) -> pl.DataFrame:
-    """Count, sum and sum of squares per pool, source, signal and place in it."""
+def _measured(moments: pl.DataFrame) -> pl.DataFrame:
+    """Mean and standard deviation per pool, source, signal and place in it."""
     flat = moments.explode("moments").drop_nulls("moments").unnest("moments")
     each = flat.with_columns(index=pl.int_ranges(pl.col("sum").list.len())).explode("index", "sum", "sum_sq")
-    return each.group_by(*_PLACE, "source").agg(pl.col("count", "sum", "sum_sq").sum())
+    sums = each.group_by(*_PLACE, "source").agg(pl.col("count", "sum", "sum_sq").sum())
+    mean = pl.col("sum") / pl.col("count")
+    variance = pl.col("sum_sq") / pl.col("count") - mean * mean
+    return sums.select(*_PLACE, "source", mean=mean, std=variance.clip(lower_bound=0).sqrt())
 
 
-def _worst(sums: pl.DataFrame) -> pl.DataFrame:
+def _worst(measured: pl.DataFrame) -> pl.DataFrame:
     """Per pool, the source and dimension that is further from the others than is allowed, and furthest of all."""
-    names = ("count", "sum", "sum_sq")
-    others = {f"others_{name}": pl.col(name).sum().over(_PLACE) - pl.col(name) for name in names}
-    compared = (
-        sums.with_columns(**others)
-        .filter(pl.col("others_count") > 0)
-        .with_columns(_mean(""), _mean("others_"), _std(""), _std("others_"))
-    )
+    others = {
+        f"others_{name}": (pl.col(name).sum().over(_PLACE) - pl.col(name)) / (pl.len().over(_PLACE) - 1)
+        for name in ("mean", "std")
+    }
+    compared = measured.filter(pl.len().over(_PLACE) > 1).with_columns(**others)
     own, other = (pl.max_horizontal(name, pl.lit(_STILL)) for name in ("std", "others_std"))
     apart = (pl.col("mean") - pl.col("others_mean")).abs() / pl.max_horizontal(own, other)
     wider = pl.max_horizontal(own / other, other / own)
     judged = compared.with_columns(worst=pl.max_horizontal(apart / _APART, wider / _WIDER)).filter(pl.col("worst") > 1)
     ordered = judged.sort("worst", "source", "dimension", descending=[True, False, False])
     return ordered.unique(_POOL, keep="first", maintain_order=True)
-
-
-def _mean(whose: str) -> pl.Expr:
-    return (pl.col(f"{whose}sum") / pl.col(f"{whose}count")).alias(f"{whose}mean")
-
-
-def _std(whose: str) -> pl.Expr:
-    count = pl.col(f"{whose}count")
-    mean = pl.col(f"{whose}sum") / count
-    return (pl.col(f"{whose}sum_sq") / count - mean * mean).clip(lower_bound=0).sqrt().alias(f"{whose}std")
 
 
 def _dimensions(candidates: tuple[Candidate, ...]) -> pl.DataFrame:

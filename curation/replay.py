@@ -5,9 +5,8 @@ is what `training.loader` gives there.
 """
 # Legend: P positions, R runs, F frames.
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -42,8 +41,8 @@ class Replayed:
 class Sighting:
     """How often an episode came in the first so many positions."""
 
-    what: str
-    """A checkpoint's URI, or `until <position>`."""
+    until: str
+    """Such as a checkpoint's URI."""
     position: int
     times: int
     distinct_frames: int
@@ -64,19 +63,23 @@ class Sightings:
     frame_P: NDArray[np.int64]
     """The episode's frame at each position."""
 
-    def until(self, position: int, *, what: str = "") -> Sighting:
-        """What had been seen of it when training had come to this position; it must be at most `stop`."""
-        seen = int(np.searchsorted(self.position_P, position))
-        return Sighting(
-            what=what or f"until {position:,}",
-            position=position,
-            times=seen,
-            distinct_frames=len(np.unique(self.frame_P[:seen])),
-        )
+    def __len__(self) -> int:
+        return len(self.position_P)
 
-    def rows(self, *, batch: int) -> Iterator[dict[str, Any]]:
-        """One row per position, with the training step that reads it."""
-        for position, frame in zip(self.position_P.tolist(), self.frame_P.tolist(), strict=True):
+    def at(self, places: Iterable[tuple[str, int]]) -> Iterator["Sighting"]:
+        """What had been seen of it at each (name, position), such as a checkpoint's; at most `stop` positions."""
+        for name, position in places:
+            seen = int(np.searchsorted(self.position_P, position))
+            frames = len(np.unique(self.frame_P[:seen]))
+            yield Sighting(until=name, position=min(position, self.stop), times=seen, distinct_frames=frames)
+
+    def rows(self, *, batch: int, start: int = 0, count: int | None = None) -> Iterator[dict[str, int]]:
+        """A row per position from `start` on, with the training step that reads it; `count` at most."""
+        first = int(np.searchsorted(self.position_P, start))
+        last = len(self) if count is None else first + count
+        for position, frame in zip(
+            self.position_P[first:last].tolist(), self.frame_P[first:last].tolist(), strict=True
+        ):
             yield {"position": position, "step": position // batch, "frame": frame}
 
 
@@ -139,6 +142,8 @@ def sightings(lock: Lock, episode_id: str, *, stop: int) -> Sightings:
 
 
 def checkpoints(lock: Lock, lake: Lake) -> list[tuple[str, int]]:
-    """(URI, position) of every checkpoint of this lock that the lake knows of, by position."""
+    """(URI, position) of every checkpoint of this lock that the lake knows of, by position; none where it is gone."""
+    if not lake.is_lake():
+        return []
     rows = lake.scan("training_runs").filter(pl.col("lock") == lock.digest).select("checkpoint_uri", "position")
     return [(uri, position) for uri, position in rows.unique().sort("position", "checkpoint_uri").collect().iter_rows()]

@@ -47,11 +47,13 @@ def test_a_prompt_begins_with_the_tag(lock):
 
 def test_what_had_been_seen_of_an_episode_is_counted_at_any_position(lock):
     found = sightings(lock, next(samples_at(lock, 0)).episode_id, stop=4000)
-    nothing, everything = found.until(0), found.until(4000, what="checkpoint")
-    assert (nothing.times, nothing.distinct_frames, nothing.what) == (0, 0, "until 0")
-    assert (everything.times, everything.distinct_frames) == (len(found.position_P), 25)
+    nothing, half, everything = found.at([("a", 0), ("b", 2000), ("c", 4000)])
+    assert (nothing.times, nothing.distinct_frames, nothing.until) == (0, 0, "a")
+    assert half.times == (found.position_P < 2000).sum()
+    assert (everything.times, everything.distinct_frames) == (len(found), 25)
     rows = list(found.rows(batch=16))
     assert [row["step"] for row in rows] == [row["position"] // 16 for row in rows]
+    assert list(found.rows(batch=16, start=rows[3]["position"], count=2)) == rows[3:5]
 
 
 def test_a_held_out_episode_is_never_sampled(lock):
