@@ -49,7 +49,7 @@ class Candidate:
 
     def counted(self, rows: pl.DataFrame) -> "Candidate":
         """The same with the episodes, frames and bytes that these rows have of it."""
-        mine = rows.filter(pl.col("component") == self.index)
+        mine = rows.select("component", "num_frames", "tar_bytes").filter(pl.col("component") == self.index)
         frames, size = int(mine["num_frames"].sum()), int(mine["tar_bytes"].sum())
         return replace(self, episodes=len(mine), frames=frames, tar_bytes=size)
 

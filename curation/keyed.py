@@ -17,6 +17,8 @@ def split_off(rows: pl.DataFrame, share: float) -> tuple[pl.DataFrame, pl.DataFr
     Each episode is judged by itself, so that more data leaves earlier choices as they were, and a smaller share holds
     out a subset of a larger one.
     """
+    if share == 0:
+        return rows.clear(), rows
     is_out = pl.Series([keyed_hash(episode, "held_out") < share for episode in rows["episode_id"]], dtype=pl.Boolean)
     return rows.filter(is_out), rows.filter(~is_out)
 

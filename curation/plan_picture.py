@@ -17,7 +17,7 @@ _HUES = ("#3566b8", "#d9772b", "#2f9273", "#b5476f", "#6f57b5", "#3b98b8", "#9a7
 _TINTS = (0.0, 0.28, 0.14, 0.42)
 """How much white is mixed into a robot's colour, task after task."""
 _ROW, _BAR = 44, 24
-_MAX_ROBOTS, _MAX_GROUPS, _MAX_WARNINGS = 24, 10, 8
+_MAX_ROBOTS, _MAX_GROUPS, _MAX_WARNINGS, _MAX_SLOTS = 24, 10, 8, 4
 # Columns of the robots' table: where each begins, and how long its bar may be.
 _SHARE_X, _SHARE_W = 232, 424
 _HOURS_X, _EPOCHS_X, _PADDING_X, _STEPS_X, _SLOTS_X = 742, 850, 958, 1048, 1136
@@ -123,7 +123,7 @@ def _robot(plan: Plan, robot: PlannedGroup, *, number: int, y: float) -> Iterato
     padding = (shown.state_padding + shown.action_padding) / 2
     yield from _small_bar(_PADDING_X, y, part=padding, text=f"{padding:.0%}", fill=_QUIET)
     yield from _small_bar(_STEPS_X, y, part=shown.valid_steps, text=f"{shown.valid_steps:.0%}", fill=hue)
-    for place, (slot, coverage) in enumerate(shown.camera_coverage.items()):
+    for place, (slot, coverage) in enumerate(list(shown.camera_coverage.items())[:_MAX_SLOTS]):
         title = f"{slot}: a picture in {coverage:.0%} of samples"
         yield Box(x=_SLOTS_X + place * 22, y=y + 3, width=18, height=18, fill=_LINE, radius=4, title=title)
         yield Box(
