@@ -6,10 +6,12 @@ from pathlib import Path
 
 from curation.marks import Box, Drawing, Label, Mark, fitted, text_width
 from curation.plan import Plan, PlannedComponent, PlannedGroup
-from curation.plan_table import size
+from curation.plan_table import duration, size
 from curation.plan_warnings import MANY_EPOCHS, SMALL_SHARE
 
 _WIDTH, _EDGE = 1280, 48
+_MIN_LETTERS = 9
+"""A task's name is cut to no fewer; where there is no room for these its part of a bar stays without."""
 _INNER = _WIDTH - 2 * _EDGE
 _PAPER, _CARD, _INK, _FAINT, _LINE = "#f7f7f4", "#ffffff", "#1f2430", "#767c8a", "#e6e7ea"
 _AMBER, _AMBER_INK, _QUIET = "#fff3d6", "#8a5a00", "#9aa3b5"
@@ -53,7 +55,7 @@ def _tiles(plan: Plan, *, top: float) -> Iterator[Mark]:
     spread, cost = plan.spread, plan.cost
     ratio = spread.batch_episodes / spread.shuffled_batch_episodes
     texts = (
-        ("recorded", f"{plan.hours:,.3g} h", f"{plan.frames:,} frames"),
+        ("recorded", duration(plan.hours), f"{plan.frames:,} frames"),
         (
             "a frame is seen",
             f"{plan.repetition:,.3g} times",
@@ -92,7 +94,7 @@ def _robots(plan: Plan, y: float) -> tuple[list[Mark], float]:
     height = 92 + _ROW * len(robots) + 24 * bool(more)
     marks: list[Mark] = [Box(x=_EDGE, y=y, width=_INNER, height=height, fill=_CARD, radius=8)]
     marks.append(Label(x=_EDGE + 16, y=y + 30, text="Shares by robot and task", size=17, is_bold=True))
-    heads = {_SHARE_X: "share of samples", _HOURS_X: "hours", _EPOCHS_X: "epochs", _PADDING_X: "padding"}
+    heads = {_SHARE_X: "share of samples", _HOURS_X: "recorded", _EPOCHS_X: "epochs", _PADDING_X: "padding"}
     for x, text in {**heads, _STEPS_X: "valid steps", _SLOTS_X: "cameras"}.items():
         marks.append(Label(x=x, y=y + 60, text=text, size=12, fill=_FAINT))
     marks.append(Box(x=_EDGE + 16, y=y + 70, width=_INNER - 32, height=1, fill=_LINE))
@@ -114,7 +116,7 @@ def _robot(plan: Plan, robot: PlannedGroup, *, number: int, y: float) -> Iterato
     end = _SHARE_X + robot.share * scale + 8
     yield Label(x=end, y=middle, text=f"{robot.share:.1%}", fill=_AMBER_INK if small else _INK, is_bold=True)
     hours = robot.hours / max(one.hours for one in plan.by_embodiment)
-    yield from _small_bar(_HOURS_X, y, part=hours, text=f"{robot.hours:,.3g}", fill=hue)
+    yield from _small_bar(_HOURS_X, y, part=hours, text=duration(robot.hours), fill=hue)
     often = robot.epochs > MANY_EPOCHS
     epochs = robot.epochs / max(one.epochs for one in plan.by_embodiment)
     yield from _small_bar(
@@ -150,10 +152,10 @@ def _tasks(components: Sequence[PlannedComponent], *, hue: str, scale: float, y:
             height=_BAR,
             fill=fill,
             radius=3,
-            title=f"{one.component}: {one.share:.2%}, {one.hours:,.3g} h, {one.epochs:,.3g} epochs",
+            title=f"{one.component}: {one.share:.2%}, {duration(one.hours)}, {one.epochs:,.3g} epochs",
         )
-        text = fitted(one.task, 11, width - 14)
-        if text:
+        text = fitted(one.task, 11, width - 12)
+        if text == one.task or len(text) > _MIN_LETTERS:
             yield Label(x=x + 6, y=y + 16, text=text, size=11, fill="#ffffff")
         x += width
 
@@ -177,7 +179,7 @@ def _groups(plan: Plan, y: float) -> tuple[list[Mark], float]:
         left = _EDGE + number * (width + 20)
         marks.append(Box(x=left, y=y, width=width, height=height, fill=_CARD, radius=8))
         marks.append(Label(x=left + 16, y=y + 30, text=title, size=17, is_bold=True))
-        for x, text in ((300, "share"), (450, "hours"), (width - 16, "epochs")):
+        for x, text in ((300, "share"), (462, "recorded"), (width - 16, "epochs")):
             marks.append(Label(x=left + x, y=y + 30, text=text, size=12, fill=_FAINT, anchor="end"))
         for row, one in enumerate(groups[:_MAX_GROUPS]):
             marks += _group(one, left=left, width=width, y=y + 62 + row * 28, largest=groups[0].share)
@@ -192,7 +194,7 @@ def _group(one: PlannedGroup, *, left: float, width: float, y: float, largest: f
     yield Label(x=left + 16, y=y, text=fitted(one.name, 13, 228), size=13)
     yield Label(x=left + 300, y=y, text=f"{one.share:.1%}", size=13, anchor="end")
     yield Box(x=left + 312, y=y - 9, width=84 * one.share / largest, height=9, fill=_QUIET, radius=2)
-    yield Label(x=left + 450, y=y, text=f"{one.hours:,.3g}", size=13, anchor="end")
+    yield Label(x=left + 462, y=y, text=duration(one.hours), size=13, anchor="end")
     epochs = Label(
         x=left + width - 16,
         y=y,

@@ -77,9 +77,16 @@ def size(number: float) -> str:
     """Bytes in a unit that a person reads."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if number < 1024:
-            return f"{number:,.3g} {unit}"
+            return f"{number:,.0f} {unit}" if number >= 100 else f"{number:.3g} {unit}"
         number /= 1024
     return f"{number:,.4g} TiB"
+
+
+def duration(hours: float) -> str:
+    """A time in a unit that a person reads."""
+    if hours >= 1:
+        return f"{hours:,.0f} h" if hours >= 100 else f"{hours:.3g} h"
+    return f"{hours * 60:.3g} min" if hours >= 1 / 60 else f"{hours * 3600:.3g} s"
 
 
 def ranges(numbers: Sequence[int]) -> str:

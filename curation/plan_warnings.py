@@ -12,6 +12,7 @@ SMALL_SHARE = 0.005
 MANY_EPOCHS = 10.0
 """Above so many epochs a component is warned of."""
 _HALF = 0.5
+_MAX_NAMED = 3
 
 
 def robot_warnings(shares: Iterable[tuple[str, float]]) -> Iterator[str]:
@@ -25,13 +26,15 @@ def robot_warnings(shares: Iterable[tuple[str, float]]) -> Iterator[str]:
 
 
 def component_warnings(epochs: Iterable[tuple[str, float]]) -> Iterator[str]:
-    """Of (component, epochs): those that are seen too often."""
-    for name, times in epochs:
-        if times > MANY_EPOCHS:
-            yield (
-                f"{name!r} is seen {times:.1f} times, more than {MANY_EPOCHS:g}: it may be learnt by "
-                "heart; raise alpha, lower its boost, train for fewer steps, or collect more"
-            )
+    """Of (component, epochs): those that are seen too often, the worst by name and the others by number."""
+    often = sorted(((name, times) for name, times in epochs if times > MANY_EPOCHS), key=lambda one: (-one[1], one[0]))
+    for name, times in often[:_MAX_NAMED]:
+        yield (
+            f"{name!r} is seen {times:.1f} times, more than {MANY_EPOCHS:g}: it may be learnt by "
+            "heart; raise alpha, lower its boost, train for fewer steps, or collect more"
+        )
+    if len(often) > _MAX_NAMED:
+        yield f"{len(often) - _MAX_NAMED} other components are seen more than {MANY_EPOCHS:g} times too"
 
 
 def presentation_warnings(shown: Presentation) -> Iterator[str]:

@@ -8,7 +8,7 @@ from PIL import Image
 from curation.marks import Box, Label, fitted, text_width
 from curation.plan import plan
 from curation.plan_picture import picture, save_picture
-from curation.plan_table import ranges, sentences, size, tables
+from curation.plan_table import duration, ranges, sentences, size, tables
 from curation.recipe import parse_recipe
 from schema.errors import ConfigError
 
@@ -109,5 +109,6 @@ def test_tables_and_sentences_tell_the_plan(planned):
 
 def test_numbers_are_told_in_words_for_people():
     assert [size(number) for number in (0, 1023, 1536, 5 * 2**30)] == ["0 B", "1,023 B", "1.5 KiB", "5 GiB"]
+    assert [duration(hours) for hours in (0.001, 0.5, 1, 12345)] == ["3.6 s", "30 min", "1 h", "12,345 h"]
     assert ranges((0, 1, 2, 7, 9, 10)) == "0–2, 7, 9–10"
     assert ranges(()) == "none"
