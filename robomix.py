@@ -251,7 +251,7 @@ def recipe_diff(
         return
     out.print("\n".join(found.sentences()), markup=False)
     if found.components:
-        _table(found.components)
+        _table(found.rows())
 
 
 @recipe_app.command("replay")
@@ -268,15 +268,14 @@ def recipe_replay(
     """What a lock samples at any position, or at which positions, and before which checkpoints, an episode."""
     from curation import replay
     from curation.lock import Lock
-    from schema.lake import Lake
 
     loaded = Lock.load(lock)
     if episode is None:
-        rows = [asdict(one) for one in replay.samples_at(loaded, position, count=count)]
-        print(json.dumps(rows)) if json_ else _table(rows)  # noqa: T201
+        for one in replay.samples_at(loaded, position, count=count):
+            out.print(json.dumps(asdict(one)) if json_ else one.told(), markup=False)
         return
     found = replay.sightings(loaded, episode, stop=steps * batch)
-    known = replay.checkpoints(loaded, Lake(lake or loaded.lake))
+    known = replay.checkpoints(loaded, lake_uri=lake)
     seen = [asdict(one) for one in found.at([*known, ("all these steps", found.stop)])]
     if json_:
         print(json.dumps({"episode_id": episode, "seen": seen, "positions": list(found.rows(batch=batch))}))  # noqa: T201

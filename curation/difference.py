@@ -114,6 +114,20 @@ class Difference:
         parts = (self.settings, self.versions, self.tables, self.components, self.statistics)
         return not any(parts) and not any(self.episodes.values())
 
+    def rows(self) -> list[dict[str, str]]:
+        """The components that changed as a table for people, the largest shares first."""
+        ordered = sorted(
+            self.components, key=lambda row: (-max(row["share_before"] or 0, row["share_after"] or 0), row["component"])
+        )
+        return [
+            {
+                "component": row["component"],
+                "change": row["change"],
+                **{name: _pair(row[f"{name}_before"], row[f"{name}_after"]) for name in _NUMBERS},
+            }
+            for row in ordered
+        ]
+
     def sentences(self) -> Iterator[str]:
         """The difference in words; the components' numbers are in the table beside them."""
         if self.is_none:
@@ -234,6 +248,12 @@ def _statistic(row: Mapping[str, Any]) -> str:
         f"mean {row['mean']:.4g} → {row['mean_after']:.4g} ({row['moved_std']:+.2g} std), "
         f"std {row['std']:.4g} → {row['std_after']:.4g} (× {row['std_ratio']:.3g}){rule}"
     )
+
+
+def _pair(before: float | None, after: float | None) -> str:
+    """A number, or what it was and is where that is another."""
+    texts = ["–" if one is None else f"{one:,}" if isinstance(one, int) else f"{one:,.4g}" for one in (before, after)]
+    return texts[0] if before == after else " → ".join(texts)
 
 
 def _told(value: object) -> str:

@@ -36,6 +36,11 @@ class Replayed:
     row_group: int
     prompt: str
 
+    def told(self) -> str:
+        """Three lines for people."""
+        where = f"{self.episode_id}-{self.frame:06d} in {self.shard}.tar, row group {self.row_group}"
+        return f"{self.position:,}  {self.component}, epoch {self.epoch}\n    {where}\n    “{self.prompt}”"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sighting:
@@ -141,8 +146,12 @@ def sightings(lock: Lock, episode_id: str, *, stop: int) -> Sightings:
     )
 
 
-def checkpoints(lock: Lock, lake: Lake) -> list[tuple[str, int]]:
-    """(URI, position) of every checkpoint of this lock that the lake knows of, by position; none where it is gone."""
+def checkpoints(lock: Lock, *, lake_uri: str | None = None) -> list[tuple[str, int]]:
+    """(URI, position) of every checkpoint of this lock that its lake knows of, by position; none where it is gone.
+
+    `lake_uri` says where the lake is now, if it has moved.
+    """
+    lake = Lake(lake_uri or lock.lake)
     if not lake.is_lake():
         return []
     rows = lake.scan("training_runs").filter(pl.col("lock") == lock.digest).select("checkpoint_uri", "position")

@@ -43,6 +43,9 @@ def test_more_data_is_told_by_component_hours_and_statistics(grown):
     assert (changed["component"], changed["change"]) == ("ur5e/a", "changed")
     assert (changed["episodes_before"], changed["episodes_after"]) == (2, 3)
     assert (added["component"], added["change"], added["frames_before"]) == ("ur5e/b", "added", None)
+    row = found.rows()[0]
+    assert (row["component"], row["episodes"], row["frames"]) == ("ur5e/a", "2 → 3", "40 → 60")
+    assert found.rows()[1]["episodes"] == "– → 1"
     assert found.episodes == {"added": 2, "removed": 0, "cut otherwise": 0}
     assert found.hours == (pytest.approx(40 / 72000), pytest.approx(100 / 72000))
     assert [one.what for one in found.versions] == ["episodes", "annotations"]

@@ -39,6 +39,13 @@ def test_a_replay_is_the_same_wherever_it_begins(lock):
     assert [asdict(one) for one in samples_at(lock, 20, count=30)] == walked[20:]
 
 
+def test_a_sample_is_told_in_lines_for_people(lock):
+    one = next(samples_at(lock, 12_345))
+    assert one.told().startswith(
+        f"12,345  {one.component}, epoch {one.epoch}\n    {one.episode_id}-{one.frame:06d} in "
+    )
+
+
 def test_a_prompt_begins_with_the_tag(lock):
     one = next(samples_at(lock, 3))
     assert one.prompt.startswith(f"{one.component.split('/')[0]}, joint_position at ")
@@ -70,7 +77,7 @@ def test_an_unknown_episode_is_told_as_such(lock):
 def test_the_checkpoints_of_a_lock_are_found_in_its_lake(tmp_path):
     lake = make_lake(tmp_path, num_episodes=1, num_frames=3)
     lock = make_lock(parse_recipe(RECIPE.replace("0.3", "0")), lake)
-    assert checkpoints(lock, lake) == []
+    assert checkpoints(lock, lake_uri=str(tmp_path / "elsewhere")) == checkpoints(lock) == []
     row = {"training_run_id": "r", "config": "tiny", "created_at": datetime.now(UTC), "format_version": 1}
     rows = [
         row | {"lock": lock.digest, "checkpoint_uri": "b", "position": 20},
@@ -80,7 +87,7 @@ def test_the_checkpoints_of_a_lock_are_found_in_its_lake(tmp_path):
     ]
     table = pa.Table.from_pylist(rows, schema=TABLES["training_runs"])
     write_deltalake(lake.create_table("training_runs"), table, mode="append")
-    assert checkpoints(lock, lake) == [("a", 10), ("b", 20)]
+    assert checkpoints(lock, lake_uri=lake.uri) == [("a", 10), ("b", 20)]
 
 
 def test_each_of_several_instructions_is_chosen_and_always_alike():
