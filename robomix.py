@@ -274,8 +274,8 @@ def recipe_replay(
         for one in replay.samples_at(loaded, position, count=count):
             out.print(json.dumps(asdict(one)) if json_ else one.told(), markup=False)
         return
-    found = replay.sightings(loaded, episode, stop=steps * batch)
     known = replay.checkpoints(loaded, lake_uri=lake)
+    found = replay.sightings(loaded, episode, stop=max(steps * batch, *(at for _, at in known), 0))
     seen = [asdict(one) for one in found.at([*known, ("all these steps", found.stop)])]
     if json_:
         print(json.dumps({"episode_id": episode, "seen": seen, "positions": list(found.rows(batch=batch))}))  # noqa: T201

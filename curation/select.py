@@ -185,7 +185,7 @@ def _action_spaces(choice: SourceChoice, rows: pl.DataFrame, embodiments: Mappin
 
 def _twice(rows: pl.DataFrame) -> Iterator[Problem]:
     """Episodes that two entries take in the same action space, which would come twice as often."""
-    if rows.is_empty():
+    if rows.is_empty() or not rows.select("episode_id", "action_space").is_duplicated().any():
         return
     taken = rows.group_by("episode_id", "action_space").agg(pl.col("place").sort())
     overlaps = taken.filter(pl.col("place").list.len() > 1).group_by("place").len().sort("place")
