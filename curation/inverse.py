@@ -69,4 +69,5 @@ def _draw(frame_N: NDArray[np.int64], num_frames: int, *, window: int, key_N: ND
         here_N * SEGMENT_FRAMES - gap * (number_N == short_window_N),
         feistel.key(key_N, WINDOW, number_N),
     )
-    return index_N + before_N * SEGMENT_FRAMES - gap * is_after_N
+    draw_N: NDArray[np.int64] = index_N + before_N * SEGMENT_FRAMES - gap * is_after_N
+    return draw_N

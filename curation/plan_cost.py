@@ -61,7 +61,8 @@ def _segments_fetched(order: Order, samples: int) -> NDArray[np.float64]:
     rest_K = draws_K / (window_K * SEGMENT_FRAMES) - windows_K  # share of the last window that is drawn
     met_K = window_K * -np.expm1(SEGMENT_FRAMES * np.log1p(-np.minimum(rest_K, 1 - 1e-12)))
     fetched_K = windows_K * window_K + met_K
-    return np.where(order.window_K >= segments_K, np.minimum(fetched_K, segments_K), fetched_K)
+    once_K: NDArray[np.float64] = np.where(order.window_K >= segments_K, np.minimum(fetched_K, segments_K), fetched_K)
+    return once_K
 
 
 def _pieces_per_segment(selection: Selection, num_components: int) -> NDArray[np.float64]:
@@ -72,4 +73,5 @@ def _pieces_per_segment(selection: Selection, num_components: int) -> NDArray[np
     first_C = np.cumsum(total_C) - total_C
     start_R = np.cumsum(frames_R) - frames_R - first_C[component_R]
     cuts_C = np.bincount(component_R, start_R % SEGMENT_FRAMES != 0, num_components)
-    return 1 + cuts_C / np.ceil(total_C / SEGMENT_FRAMES)
+    pieces_C: NDArray[np.float64] = 1 + cuts_C / np.ceil(total_C / SEGMENT_FRAMES)
+    return pieces_C

@@ -34,12 +34,12 @@ def save_picture(plan: Plan, path: Path) -> None:
 def picture(plan: Plan) -> Drawing:
     """The drawing, as high as the plan has rows."""
     marks: list[Mark] = [*_header(plan), *_tiles(plan, top=104)]
-    y = 204
+    y = 204.0
     for part in (_robots, _groups, _warnings):
         drawn, height = part(plan, y)
         marks += drawn
         y += height + 20
-    return Drawing(title=f"plan of {plan.name}", width=_WIDTH, height=y + 8, paper=_PAPER, marks=marks)
+    return Drawing(title=f"plan of {plan.name}", width=_WIDTH, height=round(y) + 8, paper=_PAPER, marks=marks)
 
 
 def _header(plan: Plan) -> Iterator[Mark]:
