@@ -58,7 +58,8 @@ class Candidate:
 
     def counted(self, rows: pl.DataFrame) -> "Candidate":
         """The same with the episodes, frames and bytes that these rows have of it."""
-        mine = rows.filter(pl.col("component") == self.index)
+        wanted = [name for name in ("component", "frames", "tar_bytes", "quality") if name in rows.columns]
+        mine = rows.select(wanted).filter(pl.col("component") == self.index)
         frames, size = int(mine["frames"].sum()), int(mine["tar_bytes"].sum())
         quality = 1.0
         if "quality" in mine.columns and frames:
@@ -74,8 +75,12 @@ class Selected:
     embodiments: Mapping[str, Embodiment]
 
 
-def combine(selected: Selected, recipe: Recipe) -> tuple[tuple[Candidate, ...], pl.DataFrame]:
-    """The components by name, and the rows with the `component` that each belongs to."""
+Combined = tuple[tuple[Candidate, ...], pl.DataFrame]
+"""The components by name, and the rows with the `component` that each belongs to."""
+
+
+def combine(selected: Selected, recipe: Recipe) -> Combined:
+    """The components of rows, of which there is at least one."""
     rows = _grouped(_with_rates(selected), recipe)
     keys = rows.group_by(_KEY).agg(
         pl.col("boost").first(),
@@ -87,10 +92,8 @@ def combine(selected: Selected, recipe: Recipe) -> tuple[tuple[Candidate, ...], 
     return candidates, rows.join(numbered, on=_KEY, how="left", maintain_order="left")
 
 
-def component_problems(selected: Selected, recipe: Recipe) -> Iterator[Problem]:
-    """What speaks against these components side by side under this recipe."""
-    if selected.rows.is_empty():
-        return
+def component_problems(selected: Selected, combined: Combined, recipe: Recipe) -> Iterator[Problem]:
+    """What speaks against these components, as `combine` gives them, side by side under this recipe."""
     yield from _different_tables(selected)
     yield from slot_problems(recipe)
     if recipe.frames.min_steps > recipe.chunk.steps:
@@ -99,7 +102,7 @@ def component_problems(selected: Selected, recipe: Recipe) -> Iterator[Problem]:
             text=f"found {recipe.frames.min_steps}, expected at most the {recipe.chunk.steps} steps of a chunk",
         )
     yield from _unused_patterns(selected.rows, recipe)
-    candidates, rows = combine(selected, recipe)
+    candidates, rows = combined
     yield from _unbounded(len(candidates), recipe.weighting)
     yield from _different_boosts(candidates, rows)
     members, told = [], set[str]()

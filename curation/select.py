@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import filter as fitting
-from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -40,6 +39,7 @@ _COLUMNS = (
     "shard",
     "row_group",
     "tar_bytes",
+    "cameras",
 )
 
 
@@ -70,7 +70,7 @@ class Selection:
     """One row per episode to train on, by (component, episode_id); `component` is an index in `candidates`, `frames`
     counts the chunk starts."""
     runs: pl.DataFrame
-    """Their runs in the columns of `curation.frames.RUN_COLUMNS`, by component, episode and start."""
+    """Their runs (`component`, `episode_id`, `start`, `stop`, `chunk_stop`, `frames`), by component, episode and start."""
     held_out: pl.DataFrame
     """Like `episodes`, of those that are held out."""
     held_out_runs: pl.DataFrame
@@ -78,8 +78,11 @@ class Selection:
 
 
 def open_recipe(path: str | Path, lake: Lake) -> Recipe:
-    """The recipe in a YAML file, checked against the lake too; ConfigError lists every problem."""
-    return load_recipe(path, check=partial(_problems, lake=lake))
+    """The recipe in a YAML file; where it is wrong, ConfigError lists every problem, the lake's among them.
+
+    What the lake has against a recipe that is sound in itself, `select` tells in the same way.
+    """
+    return load_recipe(path, check=lambda sources, recipe: () if recipe else _problems(sources, None, lake=lake))
 
 
 def select(recipe: Recipe, lake: Lake) -> Selection:
@@ -89,9 +92,13 @@ def select(recipe: Recipe, lake: Lake) -> Selection:
     for table in ("episodes", "annotations"):
         catalogue.version(table)
     found = _found(dict(enumerate(recipe.sources)), catalogue, recipe)
-    recipe.refuse([*found.problems, *component_problems(found.selected, recipe)])
-    candidates, rows = combine(found.selected, recipe)
+    if found.selected.rows.is_empty():
+        recipe.refuse(found.problems)
+    combined = combine(found.selected, recipe)
+    recipe.refuse([*found.problems, *component_problems(found.selected, combined, recipe)])
+    candidates, rows = combined
     recipe.refuse(group_problems(rows, recipe))
+    rows = rows.sort("component", "episode_id").with_row_index("row")
     runs = frame_runs(rows, recipe, verdicts=_that_hold(catalogue, recipe))
     rows, left_out = _with_frames(rows, runs)
     held_out, rows = split_off(rows, recipe.held_out, by=recipe.held_out_by)
@@ -103,16 +110,16 @@ def select(recipe: Recipe, lake: Lake) -> Selection:
         frame.with_columns(pl.col("component").replace_strict(number, return_dtype=pl.Int32))
         for frame in (rows, held_out, runs)
     )
-    key = ["component", "episode_id"]
+    rows, held_out = (frame.sort("component", "row") for frame in (rows, held_out))
     return Selection(
         versions=catalogue.versions,
         embodiments={one.embodiment.digest: one.embodiment for one in (*candidates, *held_out_only)},
         candidates=candidates,
         held_out_only=held_out_only,
-        episodes=rows.sort(key),
-        runs=runs.join(rows, on=key, how="semi").sort(*key, "start"),
-        held_out=held_out.sort(key),
-        held_out_runs=runs.join(held_out, on=key, how="semi").sort(*key, "start"),
+        episodes=rows.drop("row"),
+        runs=_runs_of(rows, runs),
+        held_out=held_out.drop("row"),
+        held_out_runs=_runs_of(held_out, runs),
         left_out=left_out,
     )
 
@@ -126,12 +133,16 @@ def _that_hold(catalogue: Catalogue, recipe: Recipe) -> pl.DataFrame:
 
 def _with_frames(rows: pl.DataFrame, runs: pl.DataFrame) -> tuple[pl.DataFrame, LeftOut]:
     """The episodes that have runs, with the `frames` of these, and what is left out."""
-    key = ["component", "episode_id"]
-    counted = runs.group_by(key).agg(pl.col("frames").sum())
-    found = rows.join(counted, on=key, how="inner", maintain_order="left")
+    counted = runs.group_by("row").agg(pl.col("frames").sum())
+    found = rows.join(counted, on="row", how="inner", maintain_order="left")
     total = int(rows["num_frames"].sum())
     frames = total - int(found["frames"].sum())
     return found, LeftOut(episodes=len(rows) - len(found), frames=frames, all_frames=total)
+
+
+def _runs_of(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs of these rows, by component, episode and start."""
+    return runs.filter(pl.col("row").is_in(rows["row"].implode())).sort("component", "row", "start").drop("row")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,8 +159,8 @@ def _problems(sources: dict[int, SourceChoice], recipe: Recipe | None, *, lake: 
         return
     found = _found(sources, catalogue, recipe)
     yield from found.problems
-    if recipe is not None:
-        yield from component_problems(found.selected, recipe)
+    if recipe is not None and not found.selected.rows.is_empty():
+        yield from component_problems(found.selected, combine(found.selected, recipe), recipe)
 
 
 def _found(sources: Mapping[int, SourceChoice], catalogue: Catalogue, recipe: Recipe | None) -> _Found:
@@ -268,8 +279,8 @@ def _action_spaces(choice: SourceChoice, rows: pl.DataFrame, embodiments: Mappin
 
 def _twice(rows: pl.DataFrame) -> Iterator[Problem]:
     """Episodes that two entries take in the same action space, which would come twice as often."""
-    if rows.is_empty():
-        return
+    if rows.is_empty() or len(rows.select("source", "place").unique()) == rows["source"].n_unique():
+        return  # no source is named twice
     taken = rows.group_by("episode_id", "action_space").agg(pl.col("place").sort())
     overlaps = taken.filter(pl.col("place").list.len() > 1).group_by("place").len().sort("place")
     for places, count in overlaps.iter_rows():
