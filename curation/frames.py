@@ -45,8 +45,10 @@ def frame_runs(rows: pl.DataFrame, recipe: Recipe, *, verdicts: pl.DataFrame) ->
 
 def _kept(rows: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
     """The rows with the frames [first, last) that verdicts keep; one row for each such range of an episode."""
-    judged = verdicts.join(rows.select("episode_id", "num_frames").unique(), on="episode_id", how="inner")
     whole = rows.with_columns(first=pl.lit(0, pl.Int64), last=pl.col("num_frames").cast(pl.Int64))
+    if verdicts.is_empty():
+        return whole
+    judged = verdicts.join(rows.select("episode_id", "num_frames").unique(), on="episode_id", how="inner")
     if judged.is_empty():
         return whole
     ranges = [

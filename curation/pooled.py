@@ -32,8 +32,7 @@ def pools_that_disagree(recipe: Recipe, selection: Selection, lake: Lake) -> Ite
     moments = _moments(selection, lake)
     if moments.is_empty():
         return
-    frames = selection.episodes.group_by(*_POOL, "source").agg(pl.col("frames").sum())
-    measured = _measured(moments).join(frames, on=[*_POOL, "source"]).sort(*_POOL, "source")
+    measured = _measured(moments).sort(*_POOL, "source")
     of_pool = {_pool(one): one for one in selection.candidates}
     for pool, rows in measured.partition_by(_POOL, as_dict=True, maintain_order=True).items():
         dimensions = _dimensions(of_pool[pool], recipe)
@@ -59,18 +58,33 @@ def _dimensions(candidate: Candidate, recipe: Recipe) -> list[Dimension]:
 
 def _moments(selection: Selection, lake: Lake) -> pl.DataFrame:
     """The moments of some episodes of every source that shares a pool."""
-    pooled = selection.episodes.select("episode_id", "shard", "source", *_POOL)
-    mixed = pooled.filter(pl.col("source").n_unique().over(_POOL) > 1)
+    pools = pl.DataFrame(
+        [(one.index, *_pool(one)) for one in selection.candidates],
+        schema={"component": pl.Int32, **dict(zip(_POOL, (pl.String, pl.String, pl.Float64), strict=True))},
+        orient="row",
+    )
+    counts = selection.episodes.group_by("component", "source").agg(
+        pl.col("episode_id").first(), pl.col("frames").sum()
+    )
+    of_pool = counts.join(pools, on="component").sort(*_POOL, "source", "component").group_by(*_POOL, "source")
+    sources = of_pool.agg(pl.col("episode_id").first(), pl.col("frames").sum())
+    mixed = sources.filter(pl.len().over(_POOL) > 1)
     if mixed.is_empty():
         return mixed
     catalogue = lake.scan("episodes", version=selection.versions["episodes"])
-    any_of = mixed.unique([*_POOL, "source"], keep="first", maintain_order=True)["episode_id"]
     numbered = catalogue.select("episode_id").with_row_index("row")
-    places = numbered.filter(pl.col("episode_id").is_in(any_of.implode())).select("row").collect()["row"]
+    places = numbered.filter(pl.col("episode_id").is_in(mixed["episode_id"].implode())).collect()["row"]
     columns = ("episode_id", "shard", "moments")  # a slice decodes no more than itself; a filter all of the moments
     stretches = [catalogue.select(columns).slice(max(0, place - EPISODES // 2), EPISODES).collect() for place in places]
     found = pl.concat(stretches).unique(["episode_id", "shard"])
-    return mixed.join(found, on=["episode_id", "shard"])
+    here = selection.episodes.lazy().filter(pl.col("episode_id").is_in(found["episode_id"].implode()))
+    chosen = here.select("episode_id", "shard", "component", "source").collect()
+    with_frames = mixed.drop("episode_id")
+    return (
+        chosen.join(found, on=["episode_id", "shard"])
+        .join(pools, on="component")
+        .join(with_frames, on=[*_POOL, "source"])
+    )
 
 
 def _measured(moments: pl.DataFrame) -> pl.DataFrame:
@@ -78,7 +92,7 @@ def _measured(moments: pl.DataFrame) -> pl.DataFrame:
     flat = moments.explode("moments").drop_nulls("moments").unnest("moments")
     lists = ("sum", "sum_sq", "min", "max")
     each = flat.with_columns(index=pl.int_ranges(pl.col("sum").list.len())).explode("index", *lists)
-    found = each.group_by(*_POOL, "source", "signal", "index").agg(
+    found = each.group_by(*_POOL, "source", "frames", "signal", "index").agg(
         pl.col("count", "sum", "sum_sq").sum(), pl.col("min").min(), pl.col("max").max()
     )
     mean = pl.col("sum") / pl.col("count")

@@ -3,19 +3,22 @@
 `select` reads the catalogue only, never frames. Everything that the lake has against the recipe is told at once, with
 what `curation.components` finds when the episodes are put together.
 """
+# Legend: E episodes.
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import filter as fitting
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from polars.exceptions import PolarsError
 
 from curation.catalogue import VERDICT_COLUMNS, Catalogue
-from curation.components import Candidate, Selected, combine, component_problems
+from curation.components import Candidate, Selected, combine, component_problems, counted
 from curation.frames import frame_runs
 from curation.held_out import group_problems, leaks, parted
 from curation.keyed import split_off, take_first
@@ -70,7 +73,7 @@ class Selection:
     """One row per episode to train on, by (component, episode_id); `component` is an index in `candidates`, `frames`
     counts the chunk starts."""
     runs: pl.DataFrame
-    """Their runs (`component`, `episode_id`, `start`, `stop`, `chunk_stop`, `frames`), by component, episode and start."""
+    """Their runs (`start`, `stop`, `chunk_stop`, `frames` of each), by component, episode and start."""
     held_out: pl.DataFrame
     """Like `episodes`, of those that are held out."""
     held_out_runs: pl.DataFrame
@@ -104,13 +107,13 @@ def select(recipe: Recipe, lake: Lake) -> Selection:
     held_out, rows = split_off(rows, recipe.held_out, by=recipe.held_out_by)
     if recipe.limit is not None:
         rows = take_first(rows, recipe.limit, seed=recipe.seed)
-    candidates, held_out_only, number = parted([one.counted(rows) for one in candidates], held_out, recipe)
+    candidates, held_out_only, number = parted(counted(candidates, rows), held_out, recipe)
     recipe.refuse([*_empty(candidates, recipe), *leaks(rows, held_out, recipe, held_out_only=held_out_only)])
     rows, held_out, runs = (
         frame.with_columns(pl.col("component").replace_strict(number, return_dtype=pl.Int32))
         for frame in (rows, held_out, runs)
     )
-    rows, held_out = (frame.sort("component", "row") for frame in (rows, held_out))
+    rows, held_out = _ordered(rows), _ordered(held_out)
     return Selection(
         versions=catalogue.versions,
         embodiments={one.embodiment.digest: one.embodiment for one in (*candidates, *held_out_only)},
@@ -133,16 +136,27 @@ def _that_hold(catalogue: Catalogue, recipe: Recipe) -> pl.DataFrame:
 
 def _with_frames(rows: pl.DataFrame, runs: pl.DataFrame) -> tuple[pl.DataFrame, LeftOut]:
     """The episodes that have runs, with the `frames` of these, and what is left out."""
-    counted = runs.group_by("row").agg(pl.col("frames").sum())
-    found = rows.join(counted, on="row", how="inner", maintain_order="left")
+    frames_E = np.bincount(runs["row"].to_numpy(), runs["frames"].to_numpy(), len(rows)).astype(np.int64)
+    found = rows.with_columns(frames=pl.Series(frames_E)).filter(pl.Series(frames_E > 0))
     total = int(rows["num_frames"].sum())
     frames = total - int(found["frames"].sum())
     return found, LeftOut(episodes=len(rows) - len(found), frames=frames, all_frames=total)
 
 
+def _ordered(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows by component and row; as they are where they stand so, which spares a copy of all columns."""
+    component, row = frame["component"].cast(pl.Int64), frame["row"].cast(pl.Int64)
+    is_ordered = (component * 2**32 + row).is_sorted()
+    return frame if is_ordered else frame.sort("component", "row", maintain_order=True)
+
+
 def _runs_of(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     """The runs of these rows, by component, episode and start."""
-    return runs.filter(pl.col("row").is_in(rows["row"].implode())).sort("component", "row", "start").drop("row")
+    if rows.is_empty() or runs.is_empty():
+        return runs.clear().drop("row")
+    is_taken_E = np.zeros(max(runs["row"].max(), rows["row"].max()) + 1, np.bool_)
+    is_taken_E[rows["row"].to_numpy()] = True
+    return _ordered(runs.filter(pl.Series(is_taken_E[runs["row"].to_numpy()]))).drop("row")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,7 +193,8 @@ def _found(sources: Mapping[int, SourceChoice], catalogue: Catalogue, recipe: Re
         space = pl.col("embodiment_table").replace_strict(spaces, return_dtype=pl.String)
         parts.append(rows.with_columns(place=pl.lit(place), boost=pl.lit(choice.boost), action_space=space))
     frame = pl.concat(parts) if parts else pl.DataFrame()
-    problems += _twice(frame)
+    named = Counter(name for choice in sources.values() for name in fitting(catalogue.sources, choice.source))
+    problems += _twice(frame) if named and max(named.values()) > 1 else ()
     if recipe is not None and recipe.quality is not None and not problems:
         frame, lacking = _with_quality(frame, catalogue, recipe.quality.score)
         problems += lacking
@@ -279,8 +294,8 @@ def _action_spaces(choice: SourceChoice, rows: pl.DataFrame, embodiments: Mappin
 
 def _twice(rows: pl.DataFrame) -> Iterator[Problem]:
     """Episodes that two entries take in the same action space, which would come twice as often."""
-    if rows.is_empty() or len(rows.select("source", "place").unique()) == rows["source"].n_unique():
-        return  # no source is named twice
+    if rows.is_empty():
+        return
     taken = rows.group_by("episode_id", "action_space").agg(pl.col("place").sort())
     overlaps = taken.filter(pl.col("place").list.len() > 1).group_by("place").len().sort("place")
     for places, count in overlaps.iter_rows():
