@@ -3,7 +3,7 @@
 `select` reads the catalogue only, never frames. Everything that the lake has against the recipe is told at once, with
 what `curation.components` finds when the episodes are put together.
 """
-# Legend: E episodes.
+# Legend: E episodes, R runs.
 
 import difflib
 import re
@@ -143,20 +143,17 @@ def _with_frames(rows: pl.DataFrame, runs: pl.DataFrame) -> tuple[pl.DataFrame, 
     return found, LeftOut(episodes=len(rows) - len(found), frames=frames, all_frames=total)
 
 
-def _ordered(frame: pl.DataFrame) -> pl.DataFrame:
-    """The rows by component and row; as they are where they stand so, which spares a copy of all columns."""
-    component, row = frame["component"].cast(pl.Int64), frame["row"].cast(pl.Int64)
-    is_ordered = (component * 2**32 + row).is_sorted()
-    return frame if is_ordered else frame.sort("component", "row", maintain_order=True)
+def _ordered(frame: pl.DataFrame, *then: str) -> pl.DataFrame:
+    """The rows by component and row, and then; as they are where each row stands so, which spares a copy of all."""
+    place = frame["component"].cast(pl.Int64) * 2**32 + frame["row"].cast(pl.Int64)
+    is_ordered = bool((np.diff(place.to_numpy()) > 0).all())
+    return frame if is_ordered else frame.sort("component", "row", *then)
 
 
 def _runs_of(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     """The runs of these rows, by component, episode and start."""
-    if rows.is_empty() or runs.is_empty():
-        return runs.clear().drop("row")
-    is_taken_E = np.zeros(max(runs["row"].max(), rows["row"].max()) + 1, np.bool_)
-    is_taken_E[rows["row"].to_numpy()] = True
-    return _ordered(runs.filter(pl.Series(is_taken_E[runs["row"].to_numpy()]))).drop("row")
+    is_taken_R = np.isin(runs["row"].to_numpy(), rows["row"].to_numpy())
+    return _ordered(runs.filter(pl.Series(is_taken_R, dtype=pl.Boolean)), "start").drop("row")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
