@@ -4,23 +4,18 @@ Exit codes: 0 all is well; 1 something must be mended first (one message says wh
 3 the job is done, and some episodes are in quarantine.
 """
 
-import json
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from schema.credentials import masked
+from recipe_verbs import recipe_app
 from schema.errors import RobomixError
+from terminal import JsonOption, LakeOption, MovedLakeOption, err, json_line, out, progress, rule, table
 
 EXIT_PROBLEM, EXIT_QUARANTINE = 1, 3
 EXIT_STOPPED = 130
@@ -28,28 +23,10 @@ EXIT_STOPPED = 130
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 lake_app = typer.Typer(no_args_is_help=True, help="Look at a lake, check it, clean it.")
-recipe_app = typer.Typer(no_args_is_help=True, help="See what a recipe would sample; lock it.")
 fleet_app = typer.Typer(no_args_is_help=True, help="Simulated robots that record logs in their native formats.")
 app.add_typer(lake_app, name="lake")
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(fleet_app, name="fleet")
-
-
-class _Masking(Console):
-    """A console that repeats no credential, whatever an exception or a file says."""
-
-    def print(self, *objects: Any, **style: Any) -> None:
-        super().print(*(masked(item) if isinstance(item, str) else item for item in objects), **style)
-
-
-out = _Masking(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-err = _Masking(stderr=True, highlight=False, soft_wrap=True)
-
-LakeOption = Annotated[str, typer.Option("--lake", help="Folder or URI of the lake, such as s3://bucket/lake.")]
-MovedLakeOption = Annotated[
-    str | None, typer.Option("--lake", help="Where the lake is now, if it has moved since it was locked.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="End with one JSON object on a line of its own.")]
 
 
 @app.callback()
@@ -93,14 +70,14 @@ def ingest_(
         return
     if not lake:
         raise typer.BadParameter("name the lake to take the logs into, or ask for a --dry-run", param_hint="--lake")
-    with _progress("ingest", "episodes") as progress:
-        report = ingest(request, lake_uri=lake, progress=progress, ray_address=ray_address)
+    with progress("ingest", "episodes") as bar:
+        report = ingest(request, lake_uri=lake, progress=bar, ray_address=ray_address)
     for line in report_lines(report):
         (err if json_ else out).print(line, markup=False)
     if json_:
         flat = {name: value for name, value in asdict(report).items() if name != "outcomes"}
         flat |= {str(outcome): count for outcome, count in report.outcomes.items()}
-        _json_line(flat)
+        json_line(flat)
     if report.outcomes["quarantined"]:
         raise typer.Exit(EXIT_QUARANTINE)
 
@@ -115,10 +92,10 @@ def lake_info(
 
     found = info(Lake.open(lake))
     if json_:
-        _json_line(asdict(found))
+        json_line(asdict(found))
         return
     out.print(f"lake {found.lake}, version {found.version}", markup=False)
-    _table(found.components, totals=("episodes", "frames", "hours"))
+    table(found.components, totals=("episodes", "frames", "hours"))
     for held in found.quarantine:
         title = f"{held['records']} in quarantine: {held['reason']} ({held['source']}, at {held['stage']}), such as"
         out.print(f"{title}\n  {held['example']}", markup=False)
@@ -132,10 +109,10 @@ def lake_verify(
     from schema.lake import Lake
     from schema.verify import verify
 
-    with _progress("verify", "shards") as progress:
-        found = verify(Lake.open(lake), progress)
+    with progress("verify", "shards") as bar:
+        found = verify(Lake.open(lake), bar)
     if json_:
-        _json_line(asdict(found))
+        json_line(asdict(found))
     else:
         for problem in found.problems:
             out.print(f"✗ {problem}", markup=False)
@@ -201,7 +178,7 @@ def fleet_record(
 
     robots = ROBOTS if robot == "all" else (robot,)
     for name in robots:
-        with _progress(f"record {name}", "episodes") as progress:
+        with progress(f"record {name}", "episodes") as bar:
             folder = record(
                 name,
                 out=out_,
@@ -210,64 +187,9 @@ def fleet_record(
                 image_size=image_size,
                 log_format=format_,
                 fault=fault,
-                progress=progress,
+                progress=bar,
             )
         out.print(str(folder), markup=False)
-
-
-@recipe_app.command("plan")
-def recipe_plan(
-    recipe: Annotated[str, typer.Argument(help="The recipe, a YAML file.")],
-    lake: LakeOption,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps to plan for.")] = 30_000,
-    batch: Annotated[int, typer.Option(min=1, help="Samples per step, over all ranks.")] = 32,
-    json_: JsonOption = False,
-) -> None:
-    """What a recipe would sample from a lake, without reading a picture."""
-    from curation.plan import plan
-    from curation.select import open_recipe
-    from schema.lake import Lake
-
-    opened = Lake.open(lake)
-    found = plan(open_recipe(recipe, opened), opened, steps=steps, batch=batch)
-    if json_:
-        _json_line(asdict(found))
-        return
-    _table(found.rows(), totals=("episodes", "frames", "hours", "share", "quota"))
-    out.print(f"held out: {found.held_out_episodes} episodes; epochs are over {found.samples or 0:,} samples")
-    for warning in found.warnings:
-        out.print(f"warning: {warning}", markup=False)
-
-
-@recipe_app.command("lock")
-def recipe_lock(
-    recipe: Annotated[str, typer.Argument(help="The recipe, a YAML file.")],
-    lake: LakeOption,
-    out_: Annotated[str | None, typer.Option("--out", help="Write the lock here too; a new folder.")] = None,
-    json_: JsonOption = False,
-) -> None:
-    """Lock a recipe on a lake: which frames, how often, in which order, normalized how. Kept in the lake."""
-    from curation.lock import register
-    from curation.make_lock import make_lock
-    from curation.select import open_recipe
-    from curation.statistics import constant_dimensions
-    from schema.lake import Lake
-
-    opened = Lake.open(lake)
-    lock = make_lock(open_recipe(recipe, opened), opened)
-    folder = f"{opened.uri}/{register(lock, opened)}"
-    if out_ is not None:
-        lock.save(out_)
-    constant = constant_dimensions(lock.stats)
-    if json_:
-        summary = {"digest": lock.digest, "lock": out_ or folder, "components": len(lock.components)}
-        _json_line(summary | {"constant": constant})
-        return
-    frames = sum(component.frames for component in lock.components)
-    out.print(f"lock {lock.digest}: {len(lock.components)} components, {frames:,} frames", markup=False)
-    for dimension in constant:
-        out.print(f"constant, so only centred: {dimension}", markup=False)
-    out.print(out_ or folder, markup=False)
 
 
 @app.command("train")
@@ -287,7 +209,7 @@ def train_(
     from training.config import named
     from training.train import train
 
-    with _progress("train", "steps") as progress:
+    with progress("train", "steps") as bar:
         result = train(
             lock,
             config=named(config, steps=steps),
@@ -295,10 +217,10 @@ def train_(
             resume=resume,
             workers=workers,
             lake=lake,
-            progress=progress,
+            progress=bar,
         )
     if json_:
-        _json_line(asdict(result))
+        json_line(asdict(result))
         return
     out.print(f"{result.step:,} steps, {result.position:,} samples, loss {result.loss:.4g}", markup=False)
     out.print(result.checkpoint, markup=False)
@@ -317,14 +239,14 @@ def validate_(
     from training.policy import Policy
     from training.validate import validate
 
-    with _progress("validate", "chunks") as progress:
-        found = validate(Policy.load(checkpoint), Lock.load(lock), lake=Lake(lake) if lake else None, progress=progress)
+    with progress("validate", "chunks") as bar:
+        found = validate(Policy.load(checkpoint), Lock.load(lock), lake=Lake(lake) if lake else None, progress=bar)
     if json_:
-        _json_line(asdict(found))
+        json_line(asdict(found))
         return
     out.print(f"{found.held_out_episodes} episodes held out; errors are RMSE of sampled chunks", markup=False)
-    _table(asdict(row) for row in found.losses)
-    _table(asdict(row) for row in found.errors)
+    table(asdict(row) for row in found.losses)
+    table(asdict(row) for row in found.errors)
 
 
 @app.command("predict")
@@ -341,7 +263,7 @@ def predict_(
     from training.policy import Policy
     from training.predict import predict
 
-    with _progress("predict", "chunks") as progress:
+    with progress("predict", "chunks") as bar:
         found = predict(
             Policy.load(checkpoint),
             Lock.load(lock),
@@ -349,7 +271,7 @@ def predict_(
             episodes=episode or (),
             every=every,
             lake=Lake(lake) if lake else None,
-            progress=progress,
+            progress=bar,
         )
     out.print(f"{found.chunks:,} chunks of {found.episodes} episodes", markup=False)
 
@@ -381,66 +303,21 @@ def demo_(
     import demo
 
     shown = demo.show(
-        demo.Plan(folder=folder, logs=tuple(logs or ()), episodes=episodes, training_steps=steps), _progress
+        demo.Plan(folder=folder, logs=tuple(logs or ()), episodes=episodes, training_steps=steps), progress
     )
-    _rule("accounting")
+    rule("accounting")
     counted = [
         {"source": r.source, "discovered": r.discovered, **r.outcomes, "frames": r.frames} for r in shown.reports
     ]
-    _table(counted, totals=tuple(counted[0])[1:])
-    _rule(f"shares planned, and realised over {shown.drawn:,} samples")
-    _table(shown.shares, totals=("episodes", "frames"))
-    _rule(f"loss {shown.losses[0]:.3f} → {shown.losses[1]:.3f}; errors of chunks on episodes never trained on (RMSE)")
-    _table(asdict(row) for row in shown.validation.errors)
-    _rule("made")
+    table(counted, totals=tuple(counted[0])[1:])
+    rule(f"shares planned, and realised over {shown.drawn:,} samples")
+    table(shown.shares, totals=("episodes", "frames"))
+    rule(f"loss {shown.losses[0]:.3f} → {shown.losses[1]:.3f}; errors of chunks on episodes never trained on (RMSE)")
+    table(asdict(row) for row in shown.validation.errors)
+    rule("made")
     for what, place in shown.places.items():
         out.print(f"{what:<20}{place}", markup=False)
     out.print(f"{'a page to look at':<20}./run dash {shown.places['lake']}", markup=False)
-
-
-def _json_line(value: dict[str, Any]) -> None:
-    print(masked(json.dumps(value)))  # noqa: T201
-
-
-def _rule(title: str) -> None:
-    out.print(f"\n── {title} ──", markup=False)
-
-
-def _table(rows: Any, totals: tuple[str, ...] = ()) -> None:
-    """Print a sequence of flat dicts as a table, numbers on the right, with sums of the columns in `totals`."""
-    rows = list(rows)
-    if not rows:
-        out.print("  (none)")
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold", show_footer=bool(totals))
-    for name in rows[0]:
-        is_number = isinstance(rows[0][name], int | float)
-        footer = _cell(sum(row[name] for row in rows)) if name in totals else ""
-        table.add_column(name, justify="right" if is_number else "left", footer=footer, no_wrap=True)
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    out.print(table)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.4g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-@contextmanager
-def _progress(title: str, unit: str) -> Iterator[Any]:
-    """A bar on standard error; gives a function of (done, total)."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=err) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def main() -> None:

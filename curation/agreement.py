@@ -1,13 +1,17 @@
-"""Whether sources may be normalized together: another zero, sign or unit would ruin each other's statistics."""
+"""Whether sources may be normalized together: another zero, sign or unit would ruin each other's statistics.
+
+A lock asks this of all frames that are trained on, a plan (`curation.pooled`) of what the catalogue keeps.
+"""
 # Legend: R runs, D dimensions.
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
 from curation.signals import Group, Values
+from schema.embodiment import Dimension
 from schema.errors import ConfigError
 
 _FACTOR = 10.0
@@ -35,33 +39,41 @@ class Moments:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Source:
+class Source:
+    """What the numbers of one source are like."""
+
     name: str
-    count_D: Values
+    frames: float
     std_D: Values
     min_D: Values
     max_D: Values
 
     def told(self, d: int) -> str:
+        """A dimension in words."""
         return f"{self.min_D[d]:.3g} … {self.max_D[d]:.3g} (std {self.std_D[d]:.2g}) in {self.name!r}"
 
 
 def require_agreement(group: Group, moments: Moments) -> None:
     """ConfigError where a source's range is apart from the largest source's, or its spread more than ten times off."""
-    told = list(disagreements(group, moments))
+    told = list(disagreements((*group.state, *group.action), _sources(group, moments)))
     if told:
-        more = f"; and {len(told) - _MAX_TOLD} more" if len(told) > _MAX_TOLD else ""
-        raise ConfigError(
-            f"sources do not agree on what the statistics {group.key!r} pool: {'; '.join(told[:_MAX_TOLD])}{more}. "
-            f"Expected ranges that overlap and spreads within a factor of {_FACTOR:g}: mend the source's conventions "
-            "and ingest it again, or set `statistics: by_source`; `statistics: pooled` takes them together all the same"
-        )
+        raise ConfigError(complaint(group.key, told))
 
 
-def disagreements(group: Group, moments: Moments) -> Iterator[str]:
+def complaint(key: str, told: Sequence[str]) -> str:
+    """What a person should know and do where the sources of one key of statistics disagree."""
+    more = f"; and {len(told) - _MAX_TOLD} more" if len(told) > _MAX_TOLD else ""
+    return (
+        f"sources do not agree on what the statistics {key!r} pool: {'; '.join(told[:_MAX_TOLD])}{more}. "
+        f"Expected ranges that overlap and spreads within a factor of {_FACTOR:g}: mend the source's conventions "
+        "and ingest it again, or set `statistics: by_source`; `statistics: pooled` takes them together all the same"
+    )
+
+
+def disagreements(dimensions: Sequence[Dimension], sources: Iterable[Source]) -> Iterator[str]:
     """One text for each dimension and source that does not agree with the largest one; grippers are left out."""
-    largest, *others = sorted(_sources(group, moments), key=lambda one: (-one.count_D[0], one.name))
-    for d, dimension in enumerate((*group.state, *group.action)):
+    largest, *others = sorted(sources, key=lambda one: (-one.frames, one.name))
+    for d, dimension in enumerate(dimensions):
         if dimension.is_gripper:
             continue
         for one in others:
@@ -71,7 +83,7 @@ def disagreements(group: Group, moments: Moments) -> Iterator[str]:
                 yield f"{dimension.name} is {one.told(d)}, {largest.told(d)}"
 
 
-def _sources(group: Group, moments: Moments) -> Iterator[_Source]:
+def _sources(group: Group, moments: Moments) -> Iterator[Source]:
     name_R = np.array([source_of(run.shard) for run in group.runs])
     mean_D = moments.sum_RD.sum(axis=0) / moments.count_RD.sum(axis=0)
     for name in np.unique(name_R).tolist():
@@ -79,9 +91,9 @@ def _sources(group: Group, moments: Moments) -> Iterator[_Source]:
         count_D = moments.count_RD[mine_R].sum(axis=0)
         own_D = moments.sum_RD[mine_R].sum(axis=0) / count_D
         variance_D = moments.square_RD[mine_R].sum(axis=0) / count_D - (own_D - mean_D) ** 2
-        yield _Source(
+        yield Source(
             name=name,
-            count_D=count_D,
+            frames=count_D[0],
             std_D=np.sqrt(np.maximum(variance_D, 0)),
             min_D=moments.min_RD[mine_R].min(axis=0),
             max_D=moments.max_RD[mine_R].max(axis=0),

@@ -4,7 +4,7 @@ Several action spaces or rates of one embodiment make components of their own. T
 been converted by several versions of an embodiment's table, as long as these say the same of what is taken.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -56,15 +56,6 @@ class Candidate:
         """How long its frames take at its rate."""
         return self.frames / self.rate_hz / 3600
 
-    def counted(self, rows: pl.DataFrame) -> "Candidate":
-        """The same with the episodes, frames and bytes that these rows have of it."""
-        mine = rows.filter(pl.col("component") == self.index)
-        frames, size = int(mine["frames"].sum()), int(mine["tar_bytes"].sum())
-        quality = 1.0
-        if "quality" in mine.columns and frames:
-            quality = float((mine["quality"] * mine["frames"]).sum()) / frames
-        return replace(self, episodes=len(mine), frames=frames, tar_bytes=size, quality=quality)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selected:
@@ -74,8 +65,12 @@ class Selected:
     embodiments: Mapping[str, Embodiment]
 
 
-def combine(selected: Selected, recipe: Recipe) -> tuple[tuple[Candidate, ...], pl.DataFrame]:
-    """The components by name, and the rows with the `component` that each belongs to."""
+Combined = tuple[tuple[Candidate, ...], pl.DataFrame]
+"""The components by name, and the rows with the `component` that each belongs to."""
+
+
+def combine(selected: Selected, recipe: Recipe) -> Combined:
+    """The components of rows, of which there is at least one."""
     rows = _grouped(_with_rates(selected), recipe)
     keys = rows.group_by(_KEY).agg(
         pl.col("boost").first(),
@@ -87,10 +82,23 @@ def combine(selected: Selected, recipe: Recipe) -> tuple[tuple[Candidate, ...], 
     return candidates, rows.join(numbered, on=_KEY, how="left", maintain_order="left")
 
 
-def component_problems(selected: Selected, recipe: Recipe) -> Iterator[Problem]:
-    """What speaks against these components side by side under this recipe."""
-    if selected.rows.is_empty():
-        return
+def counted(candidates: Sequence[Candidate], rows: pl.DataFrame) -> list[Candidate]:
+    """The same with the episodes, frames, bytes and quality that these rows have of each."""
+    quality = pl.col("quality") * pl.col("frames") if "quality" in rows.columns else pl.col("frames")
+    sums = rows.group_by("component").agg(pl.len(), pl.col("frames", "tar_bytes").sum(), weighted=quality.sum())
+    found = {row["component"]: row for row in sums.iter_rows(named=True)}
+    nothing = {"len": 0, "frames": 0, "tar_bytes": 0, "weighted": 0}
+    return [_counted(one, found.get(one.index, nothing)) for one in candidates]
+
+
+def _counted(candidate: Candidate, sums: Mapping[str, Any]) -> Candidate:
+    frames = sums["frames"]
+    quality = sums["weighted"] / frames if frames else 1.0
+    return replace(candidate, episodes=sums["len"], frames=frames, tar_bytes=sums["tar_bytes"], quality=quality)
+
+
+def component_problems(selected: Selected, combined: Combined, recipe: Recipe) -> Iterator[Problem]:
+    """What speaks against these components, as `combine` gives them, side by side under this recipe."""
     yield from _different_tables(selected)
     yield from slot_problems(recipe)
     if recipe.frames.min_steps > recipe.chunk.steps:
@@ -99,7 +107,7 @@ def component_problems(selected: Selected, recipe: Recipe) -> Iterator[Problem]:
             text=f"found {recipe.frames.min_steps}, expected at most the {recipe.chunk.steps} steps of a chunk",
         )
     yield from _unused_patterns(selected.rows, recipe)
-    candidates, rows = combine(selected, recipe)
+    candidates, rows = combined
     yield from _unbounded(len(candidates), recipe.weighting)
     yield from _different_boosts(candidates, rows)
     members, told = [], set[str]()

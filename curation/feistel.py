@@ -51,6 +51,11 @@ def key(seed: int | _Words, *parts: ArrayLike) -> _Words:
     return np.asarray(state)
 
 
+def fraction(seed: int, *parts: int) -> float:
+    """A number in [0, 1) that is these parts' own under the seed."""
+    return int(key(seed, *parts) >> _U64(11)) / 2**53
+
+
 def _mix(state: _Words) -> _Words:
     """Finalizer of splitmix64: every bit of the result depends on every bit of the state."""
     state = (state ^ (state >> _U64(30))) * _MIX_1

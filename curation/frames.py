@@ -13,11 +13,11 @@ import polars as pl
 from curation.recipe_model import Recipe
 from curation.resample import frames_for, ratio
 
-RUN_COLUMNS = ("component", "episode_id", "start", "stop", "chunk_stop")
+RUN_COLUMNS = ("row", "component", "episode_id", "start", "stop", "chunk_stop")
 
 
 def frame_runs(rows: pl.DataFrame, recipe: Recipe, *, verdicts: pl.DataFrame) -> pl.DataFrame:
-    """The runs of episodes (with `component`, `episode_id`, `num_frames`, `rate_hz`), in `RUN_COLUMNS` and `frames`.
+    """The runs of episodes (`row`, `component`, `episode_id`, `num_frames`, `rate_hz`), in `RUN_COLUMNS` and `frames`.
 
     `frames` counts the chunk starts of a run: every `every`-th of [start, stop). `verdicts` are those that hold, the
     oldest first; an episode of which nothing is left has no run.
@@ -25,6 +25,7 @@ def frame_runs(rows: pl.DataFrame, recipe: Recipe, *, verdicts: pl.DataFrame) ->
     rules = recipe.frames
     rate = pl.col("rate_hz")
     ends = rows.select(
+        "row",
         "component",
         "episode_id",
         "rate_hz",
@@ -44,8 +45,10 @@ def frame_runs(rows: pl.DataFrame, recipe: Recipe, *, verdicts: pl.DataFrame) ->
 
 def _kept(rows: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
     """The rows with the frames [first, last) that verdicts keep; one row for each such range of an episode."""
-    judged = verdicts.join(rows.select("episode_id", "num_frames").unique(), on="episode_id", how="inner")
     whole = rows.with_columns(first=pl.lit(0, pl.Int64), last=pl.col("num_frames").cast(pl.Int64))
+    if verdicts.is_empty():
+        return whole
+    judged = verdicts.join(rows.select("episode_id", "num_frames").unique(), on="episode_id", how="inner")
     if judged.is_empty():
         return whole
     ranges = [

@@ -53,6 +53,8 @@ def leaks(
     rows: pl.DataFrame, held_out: pl.DataFrame, recipe: Recipe, *, held_out_only: Sequence[Candidate]
 ) -> Iterator[Problem]:
     """What is held out and trained on all the same, and what is held out of a robot that is not trained on."""
+    if held_out.is_empty():
+        return
     column = GROUP_COLUMN[recipe.held_out_by]
     for name in dict.fromkeys((column, "episode_id")):
         both = sorted(set(rows[name].drop_nulls()) & set(held_out[name].drop_nulls()))

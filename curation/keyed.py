@@ -27,9 +27,11 @@ def split_off(rows: pl.DataFrame, share: float, *, by: HeldOutBy = "episode") ->
     Each is judged by itself, so that more data leaves earlier choices as they were, and a smaller share holds out a
     subset of a larger one.
     """
+    if share == 0:
+        return rows.clear(), rows
     key = "held_out" if by == "episode" else f"held_out {by}"
     groups = rows[GROUP_COLUMN[by]].to_list()
-    out = {group for group in set(groups) if keyed_hash(group, key) < share} if share else set[str]()
+    out = {group for group in set(groups) if keyed_hash(group, key) < share}
     is_out = pl.Series([group in out for group in groups], dtype=pl.Boolean)
     return rows.filter(is_out), rows.filter(~is_out)
 

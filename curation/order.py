@@ -1,7 +1,8 @@
 """The order: position in the global sample sequence → sample, a pure function of (lock, seed).
 
 No frame of a component lane returns before all its frames have come (one epoch). Nothing is remembered between
-calls, so seeking is free and any number of readers can share one sequence. Runs says where a frame lies.
+calls, so seeking is free and any number of readers can share one sequence. Runs says where a frame lies, and
+`curation.inverse` at which positions a frame comes.
 """
 
 # Legend: P positions, C components, K component lanes, R runs, J entries of the jump table, U undecided positions.
@@ -15,7 +16,7 @@ from curation.mixture import BLOCK
 from curation.schedule import SEGMENT_FRAMES, Schedule
 from schema.errors import ConfigError, problems
 
-_EPOCH, _SHORT, _WINDOW = 2, 3, 4  # purposes of keys, see feistel.key; 1 is the schedule's
+_EPOCH, SHORT, WINDOW = 2, 3, 4  # purposes of keys, see feistel.key; 1 is the schedule's
 
 
 def window_segments(quota_C: NDArray[np.int64], total: int) -> NDArray[np.int64]:
@@ -62,8 +63,10 @@ class Order:
     lanes: int = 1
     """A power of two up to 1,024; position p belongs to lane p mod `lanes`."""
     schedule: Schedule = field(init=False, repr=False)
-    _key_K: NDArray[np.uint64] = field(init=False, repr=False)
-    _window_K: NDArray[np.int64] = field(init=False, repr=False)
+    key_K: NDArray[np.uint64] = field(init=False, repr=False)
+    """Of each component lane; see `feistel.key`."""
+    window_K: NDArray[np.int64] = field(init=False, repr=False)
+    """Segments per window of each component lane, at most those that it has."""
 
     def __post_init__(self) -> None:
         error = problems(ConfigError, "no order can be made of these numbers:", _faults(self))
@@ -71,9 +74,9 @@ class Order:
             raise error
         plan = schedule.build(self.quota_C, self.num_frames_C, seed=self.seed, lanes=self.lanes)
         object.__setattr__(self, "schedule", plan)
-        object.__setattr__(self, "_key_K", feistel.key(self.seed, _EPOCH, plan.component_K, plan.lane_K))
+        object.__setattr__(self, "key_K", feistel.key(self.seed, _EPOCH, plan.component_K, plan.lane_K))
         segments_K = -(-plan.num_frames_K // SEGMENT_FRAMES)
-        object.__setattr__(self, "_window_K", np.minimum(self.window_C[plan.component_K], segments_K))
+        object.__setattr__(self, "window_K", np.minimum(self.window_C[plan.component_K], segments_K))
 
     def samples(self, positions: NDArray[np.int64]) -> Samples:
         """The samples at the positions, in their order; cheapest at 4,096 positions or more per call."""
@@ -89,8 +92,8 @@ class Order:
         segment_P, offset_P = _visit(
             draw_P - epoch_P * num_frames_P,
             num_frames_P,
-            window_P=self._window_K[lane_P],
-            key_P=feistel.key(self._key_K[lane_P], epoch_P),
+            window_P=self.window_K[lane_P],
+            key_P=feistel.key(self.key_K[lane_P], epoch_P),
         )
         return Samples(
             position=positions,
@@ -149,7 +152,7 @@ def _visit(
     gap_P = -num_frames_P % SEGMENT_FRAMES
     segments_P = full_P + (gap_P > 0)
     length_P = window_P * SEGMENT_FRAMES
-    place_P = (feistel.key(key_P, _SHORT) % segments_P.view(np.uint64)).view(np.int64)
+    place_P = (feistel.key(key_P, SHORT) % segments_P.view(np.uint64)).view(np.int64)
     short_window_P = np.where(gap_P > 0, place_P, segments_P + window_P) // window_P
     number_P = (draw_P + gap_P * (draw_P >= (short_window_P + 1) * length_P - gap_P)) // length_P
     is_after_P, has_short_P = number_P > short_window_P, number_P == short_window_P
@@ -158,7 +161,7 @@ def _visit(
     index_P = feistel.permute(
         draw_P + gap_P * is_after_P - before_P * SEGMENT_FRAMES,
         here_P * SEGMENT_FRAMES - gap_P * has_short_P,
-        feistel.key(key_P, _WINDOW, number_P),
+        feistel.key(key_P, WINDOW, number_P),
     )
     nth_P = index_P // SEGMENT_FRAMES
     is_short_P = has_short_P & (nth_P == here_P - 1)

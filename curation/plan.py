@@ -1,19 +1,27 @@
-"""A plan: what a recipe would really sample, told from the catalogue alone; no picture or number is read."""
+"""A plan: what a recipe would really sample, told from the catalogue alone; no picture or number is read.
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+Its shares and counts are those of the lock to be. What each part of it is made of stands beside: `plan_presentation`
+(what the model is shown), `plan_cost` (decoding, memory, fetching), `plan_spread` (how well it is shuffled),
+`plan_warnings`. As text and as a picture: `plan_table`, `plan_picture`.
+"""
 
-from curation.cameras import shown_cameras
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
 from curation.cautions import cautions
+from curation.order import Order
+from curation.plan_cost import Cost, cost
+from curation.plan_presentation import Presentation, presentation, valid_step_shares
+from curation.plan_spread import Spread, spread
+from curation.plan_warnings import component_warnings, pooling_warnings, presentation_warnings, robot_warnings
 from curation.recipe import Recipe
-from curation.select import Selection, select
-from curation.weigh import weigh
+from curation.select import LeftOut, Selection, select
+from curation.weigh import Weighed, weigh
 from schema.lake import Lake
-
-SMALL_SHARE = 0.005
-"""Below this share a component is warned of."""
-MANY_EPOCHS = 10.0
-"""Above so many epochs a component is warned of."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,91 +29,166 @@ class PlannedComponent:
     """One component of the lock to be."""
 
     component: str
+    embodiment: str
+    task: str
     episodes: int
     frames: int
     hours: float
+    boost: float
+    """Multiplies its weight: the sources' boost times its quality."""
     share: float
     """Expected share of samples, in (0, 1]."""
     quota: int
     """Samples of every 2**20."""
-    epochs: float | None
-    """How often each frame is seen; None where the number of samples is not known."""
+    epochs: float
+    """How often each frame is seen."""
+    chunk_s: float
+    """How long a chunk takes."""
+    valid_steps: float
+    """Share of the chunks' steps that were recorded and kept; the others are masked."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedGroup:
+    """All that is sampled of one embodiment, task or source."""
+
+    name: str
+    episodes: int
+    frames: int
+    hours: float
+    share: float
+    epochs: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What a recipe comes to on a lake."""
+    """What a recipe comes to on a lake over so many training steps."""
 
     name: str
-    components: tuple[PlannedComponent, ...]
-    samples: int | None
-    """Steps times batch, where both are known."""
+    steps: int
+    batch: int
+    samples: int
+    """Steps times batch."""
     episodes: int
     frames: int
     hours: float
     held_out_episodes: int
+    left_out: LeftOut
+    """By verdicts and frame rules."""
+    distinct_frames: int
+    """Frames that are seen at all."""
+    repetition: float
+    """How often a frame that is seen is seen, on average."""
     tar_bytes: int
     lanes: int
+    components: tuple[PlannedComponent, ...]
+    by_embodiment: tuple[PlannedGroup, ...]
+    """The largest share first, as the two that follow."""
+    by_task: tuple[PlannedGroup, ...]
+    by_source: tuple[PlannedGroup, ...]
+    presentation: Presentation
+    cost: Cost
+    spread: Spread
     warnings: tuple[str, ...]
 
-    def rows(self) -> list[dict[str, object]]:
-        """One row per component, the largest share first."""
-        return [asdict(one) for one in sorted(self.components, key=lambda one: (-one.share, one.component))]
 
-
-def plan(recipe: Recipe, lake: Lake, *, steps: int | None = None, batch: int | None = None) -> Plan:
+def plan(recipe: Recipe, lake: Lake, *, steps: int = 30_000, batch: int = 32) -> Plan:
     """The plan of a recipe for so many training steps of a global batch; ConfigError as `make_lock`."""
     selection = select(recipe, lake)
     weighed = weigh(selection.candidates, recipe.weighting)
-    samples = None if steps is None or batch is None else steps * batch
-    components = tuple(
-        PlannedComponent(
-            component=candidate.name,
-            episodes=candidate.episodes,
-            frames=candidate.frames,
-            hours=candidate.hours,
-            share=share,
-            quota=quota,
-            epochs=None if samples is None else samples * share / candidate.frames,
-        )
-        for candidate, share, quota in zip(
-            selection.candidates, weighed.share_C.tolist(), weighed.quota_C.tolist(), strict=True
-        )
-    )
+    order = _order(selection, weighed, seed=recipe.seed)
+    samples = steps * batch
+    valid_C = valid_step_shares(recipe, selection)
+    components = _components(recipe, selection, weighed, valid_C=valid_C, samples=samples)
+    by_embodiment = _groups("embodiment", components, selection, samples=samples)
+    shown = presentation(recipe, selection, share_C=weighed.share_C, valid_C=valid_C)
+    distinct = sum(min(one.frames, round(samples * one.share)) for one in components)
     return Plan(
         name=recipe.name,
-        components=components,
+        steps=steps,
+        batch=batch,
         samples=samples,
         episodes=sum(one.episodes for one in components),
         frames=sum(one.frames for one in components),
         hours=sum(one.hours for one in components),
         held_out_episodes=len(selection.held_out),
+        left_out=selection.left_out,
+        distinct_frames=distinct,
+        repetition=samples / max(1, distinct),
         tar_bytes=sum(candidate.tar_bytes for candidate in selection.candidates),
         lanes=weighed.lanes,
+        components=components,
+        by_embodiment=by_embodiment,
+        by_task=_groups("task_name", components, selection, samples=samples),
+        by_source=_groups("source", components, selection, samples=samples),
+        presentation=shown,
+        cost=cost(order, selection, pictures=shown.pictures_per_sample, samples=samples),
+        spread=spread(order, selection, weighed.share_C, batch=batch),
         warnings=(
-            *_component_warnings(components),
+            *robot_warnings((one.name, one.share) for one in by_embodiment),
+            *component_warnings((one.component, one.epochs) for one in components),
             *cautions(recipe, selection),
-            *_camera_warnings(recipe, selection),
+            *presentation_warnings(shown),
+            *pooling_warnings(recipe, selection, lake),
         ),
     )
 
 
-def _component_warnings(components: tuple[PlannedComponent, ...]) -> Iterator[str]:
-    for one in components:
-        if one.share < SMALL_SHARE:
-            yield (
-                f"{one.component!r} is {one.share:.2%} of the mixture, below {SMALL_SHARE:.1%}: it is hardly seen; "
-                "boost it, lower alpha, or leave it out"
-            )
-        if one.epochs is not None and one.epochs > MANY_EPOCHS:
-            yield (
-                f"{one.component!r} is seen {one.epochs:.1f} times, more than {MANY_EPOCHS:g}: it may be learnt by "
-                "heart; raise alpha, lower its boost, train for fewer steps, or collect more"
-            )
+def _order(selection: Selection, weighed: Weighed, *, seed: int) -> Order:
+    """The order that the lock would have."""
+    frames_C = np.array([candidate.frames for candidate in selection.candidates], np.int64)
+    return Order(
+        num_frames_C=frames_C, quota_C=weighed.quota_C, window_C=weighed.window_C, seed=seed, lanes=weighed.lanes
+    )
 
 
-def _camera_warnings(recipe: Recipe, selection: Selection) -> Iterator[str]:
-    there = {camera.name for candidate in selection.candidates for camera in candidate.embodiment.cameras}
-    for slot, names in shown_cameras(recipe, selection.embodiments.values()).items():
-        if not there & set(names):
-            yield f"camera slot {slot!r} is always empty: no selected embodiment has {' or '.join(map(repr, names))}"
+def _components(
+    recipe: Recipe, selection: Selection, weighed: Weighed, *, valid_C: NDArray[np.float64], samples: int
+) -> tuple[PlannedComponent, ...]:
+    numbers = zip(
+        selection.candidates, weighed.share_C.tolist(), weighed.quota_C.tolist(), valid_C.tolist(), strict=True
+    )
+    return tuple(
+        PlannedComponent(
+            component=candidate.name,
+            embodiment=candidate.embodiment.name,
+            task=candidate.task,
+            episodes=candidate.episodes,
+            frames=candidate.frames,
+            hours=candidate.hours,
+            boost=candidate.boost * candidate.quality,
+            share=share,
+            quota=quota,
+            epochs=samples * share / candidate.frames,
+            chunk_s=recipe.chunk.steps / (recipe.chunk.rate_hz or candidate.rate_hz),
+            valid_steps=valid,
+        )
+        for candidate, share, quota, valid in numbers
+    )
+
+
+def _groups(
+    column: str, components: tuple[PlannedComponent, ...], selection: Selection, *, samples: int
+) -> tuple[PlannedGroup, ...]:
+    """What each embodiment, task or source gives: of a component that several fill, its part of the frames."""
+    counts = selection.episodes.group_by(column, "component").agg(pl.len(), pl.col("frames").sum())
+    members: dict[str, list[tuple[int, int, float, float]]] = {}
+    for name, index, episodes, frames in counts.sort(column, "component").iter_rows():
+        whole = components[index]
+        part = frames / whole.frames
+        members.setdefault(name, []).append((episodes, frames, whole.hours * part, whole.share * part))
+    groups = (_group(name, parts, samples) for name, parts in members.items())
+    return tuple(sorted(groups, key=lambda one: (-one.share, one.name)))
+
+
+def _group(name: str, parts: Iterable[tuple[int, int, float, float]], samples: int) -> PlannedGroup:
+    episodes, frames, hours, shares = zip(*parts, strict=True)
+    share, num_frames = sum(shares), sum(frames)
+    return PlannedGroup(
+        name=name,
+        episodes=sum(episodes),
+        frames=num_frames,
+        hours=sum(hours),
+        share=share,
+        epochs=samples * share / num_frames,
+    )

@@ -3,20 +3,22 @@
 `select` reads the catalogue only, never frames. Everything that the lake has against the recipe is told at once, with
 what `curation.components` finds when the episodes are put together.
 """
+# Legend: E episodes, R runs.
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import filter as fitting
-from functools import partial
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from polars.exceptions import PolarsError
 
 from curation.catalogue import VERDICT_COLUMNS, Catalogue
-from curation.components import Candidate, Selected, combine, component_problems
+from curation.components import Candidate, Selected, combine, component_problems, counted
 from curation.frames import frame_runs
 from curation.held_out import group_problems, leaks, parted
 from curation.keyed import split_off, take_first
@@ -40,6 +42,7 @@ _COLUMNS = (
     "shard",
     "row_group",
     "tar_bytes",
+    "cameras",
 )
 
 
@@ -70,7 +73,7 @@ class Selection:
     """One row per episode to train on, by (component, episode_id); `component` is an index in `candidates`, `frames`
     counts the chunk starts."""
     runs: pl.DataFrame
-    """Their runs in the columns of `curation.frames.RUN_COLUMNS`, by component, episode and start."""
+    """Their runs (`start`, `stop`, `chunk_stop`, `frames` of each), by component, episode and start."""
     held_out: pl.DataFrame
     """Like `episodes`, of those that are held out."""
     held_out_runs: pl.DataFrame
@@ -78,8 +81,11 @@ class Selection:
 
 
 def open_recipe(path: str | Path, lake: Lake) -> Recipe:
-    """The recipe in a YAML file, checked against the lake too; ConfigError lists every problem."""
-    return load_recipe(path, check=partial(_problems, lake=lake))
+    """The recipe in a YAML file; where it is wrong, ConfigError lists every problem, the lake's among them.
+
+    What the lake has against a recipe that is sound in itself, `select` tells in the same way.
+    """
+    return load_recipe(path, check=lambda sources, recipe: () if recipe else _problems(sources, None, lake=lake))
 
 
 def select(recipe: Recipe, lake: Lake) -> Selection:
@@ -89,30 +95,34 @@ def select(recipe: Recipe, lake: Lake) -> Selection:
     for table in ("episodes", "annotations"):
         catalogue.version(table)
     found = _found(dict(enumerate(recipe.sources)), catalogue, recipe)
-    recipe.refuse([*found.problems, *component_problems(found.selected, recipe)])
-    candidates, rows = combine(found.selected, recipe)
+    if found.selected.rows.is_empty():
+        recipe.refuse(found.problems)
+    combined = combine(found.selected, recipe)
+    recipe.refuse([*found.problems, *component_problems(found.selected, combined, recipe)])
+    candidates, rows = combined
     recipe.refuse(group_problems(rows, recipe))
+    rows = rows.sort("component", "episode_id").with_row_index("row")
     runs = frame_runs(rows, recipe, verdicts=_that_hold(catalogue, recipe))
     rows, left_out = _with_frames(rows, runs)
     held_out, rows = split_off(rows, recipe.held_out, by=recipe.held_out_by)
     if recipe.limit is not None:
         rows = take_first(rows, recipe.limit, seed=recipe.seed)
-    candidates, held_out_only, number = parted([one.counted(rows) for one in candidates], held_out, recipe)
+    candidates, held_out_only, number = parted(counted(candidates, rows), held_out, recipe)
     recipe.refuse([*_empty(candidates, recipe), *leaks(rows, held_out, recipe, held_out_only=held_out_only)])
     rows, held_out, runs = (
         frame.with_columns(pl.col("component").replace_strict(number, return_dtype=pl.Int32))
         for frame in (rows, held_out, runs)
     )
-    key = ["component", "episode_id"]
+    rows, held_out = _ordered(rows), _ordered(held_out)
     return Selection(
         versions=catalogue.versions,
         embodiments={one.embodiment.digest: one.embodiment for one in (*candidates, *held_out_only)},
         candidates=candidates,
         held_out_only=held_out_only,
-        episodes=rows.sort(key),
-        runs=runs.join(rows, on=key, how="semi").sort(*key, "start"),
-        held_out=held_out.sort(key),
-        held_out_runs=runs.join(held_out, on=key, how="semi").sort(*key, "start"),
+        episodes=rows.drop("row"),
+        runs=_runs_of(rows, runs),
+        held_out=held_out.drop("row"),
+        held_out_runs=_runs_of(held_out, runs),
         left_out=left_out,
     )
 
@@ -126,12 +136,24 @@ def _that_hold(catalogue: Catalogue, recipe: Recipe) -> pl.DataFrame:
 
 def _with_frames(rows: pl.DataFrame, runs: pl.DataFrame) -> tuple[pl.DataFrame, LeftOut]:
     """The episodes that have runs, with the `frames` of these, and what is left out."""
-    key = ["component", "episode_id"]
-    counted = runs.group_by(key).agg(pl.col("frames").sum())
-    found = rows.join(counted, on=key, how="inner", maintain_order="left")
+    frames_E = np.bincount(runs["row"].to_numpy(), runs["frames"].to_numpy(), len(rows)).astype(np.int64)
+    found = rows.with_columns(frames=pl.Series(frames_E)).filter(pl.Series(frames_E > 0))
     total = int(rows["num_frames"].sum())
     frames = total - int(found["frames"].sum())
     return found, LeftOut(episodes=len(rows) - len(found), frames=frames, all_frames=total)
+
+
+def _ordered(frame: pl.DataFrame, *then: str) -> pl.DataFrame:
+    """The rows by component and row, and then; as they are where each row stands so, which spares a copy of all."""
+    place = frame["component"].cast(pl.Int64) * 2**32 + frame["row"].cast(pl.Int64)
+    is_ordered = bool((np.diff(place.to_numpy()) > 0).all())
+    return frame if is_ordered else frame.sort("component", "row", *then)
+
+
+def _runs_of(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs of these rows, by component, episode and start."""
+    is_taken_R = np.isin(runs["row"].to_numpy(), rows["row"].to_numpy())
+    return _ordered(runs.filter(pl.Series(is_taken_R, dtype=pl.Boolean)), "start").drop("row")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,8 +170,8 @@ def _problems(sources: dict[int, SourceChoice], recipe: Recipe | None, *, lake: 
         return
     found = _found(sources, catalogue, recipe)
     yield from found.problems
-    if recipe is not None:
-        yield from component_problems(found.selected, recipe)
+    if recipe is not None and not found.selected.rows.is_empty():
+        yield from component_problems(found.selected, combine(found.selected, recipe), recipe)
 
 
 def _found(sources: Mapping[int, SourceChoice], catalogue: Catalogue, recipe: Recipe | None) -> _Found:
@@ -168,7 +190,8 @@ def _found(sources: Mapping[int, SourceChoice], catalogue: Catalogue, recipe: Re
         space = pl.col("embodiment_table").replace_strict(spaces, return_dtype=pl.String)
         parts.append(rows.with_columns(place=pl.lit(place), boost=pl.lit(choice.boost), action_space=space))
     frame = pl.concat(parts) if parts else pl.DataFrame()
-    problems += _twice(frame)
+    named = Counter(name for choice in sources.values() for name in fitting(catalogue.sources, choice.source))
+    problems += _twice(frame) if named and max(named.values()) > 1 else ()
     if recipe is not None and recipe.quality is not None and not problems:
         frame, lacking = _with_quality(frame, catalogue, recipe.quality.score)
         problems += lacking

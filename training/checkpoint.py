@@ -77,6 +77,12 @@ def checkpoints(out: Path) -> list[Path]:
     return sorted(path for path in out.glob(f"{_NAME}*") if path.is_dir())
 
 
+def positions(out: Path, *, lock: str) -> list[tuple[str, int]]:
+    """(URI, position) of the checkpoints in a folder that are of this lock, oldest first; weights are not read."""
+    heads = [(folder, _values(folder)) for folder in checkpoints(out)]
+    return [(str(folder.resolve()), int(values["position"])) for folder, values in heads if values["lock"] == lock]
+
+
 def sweep(out: Path) -> None:
     """Remove what a process that was killed while writing has left; only while no other one writes there."""
     for part in out.glob(f".{_NAME}*"):

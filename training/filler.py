@@ -12,17 +12,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curation.chunks import ChunkRule, to_delta, write_chunk
-from curation.feistel import key
+from curation.feistel import fraction
+from curation.instruction import chosen
 from curation.lock import Lock
 from schema.errors import EpisodeError, SchemaError
 from training.batch import Batch
 from training.shard_cache import EpisodeFrames, ShardCache
 from training.square_picture import decode_centred
 
-_INSTRUCTION = 11
-"""The purpose, in keys of randomness, of choosing among several instructions."""
-_CAMERA, _CAMERA_DROPOUT, _PROMPT_DROPOUT = 12, 13, 14
-"""The same of choosing among several cameras, and of leaving pictures and instructions away."""
+_CAMERA, _CAMERA_DROPOUT = 12, 13
+"""The purposes, in keys of randomness, of choosing among several cameras, and of leaving pictures away."""
 _RUNS_AT_HAND = 1 << 16
 
 
@@ -142,28 +141,22 @@ class Filler:
         batch.actions[row][:, view.action_at] = actions_HA
         batch.state_mask[row], batch.action_mask[row] = view.state_mask, view.action_mask
         batch.step_mask[row, :recorded], batch.step_mask[row, recorded:] = True, False
-        batch.prompts[row] = view.prefix + self._instruction(run, sample.position)
+        text = chosen(run.instructions, seed=self._seed, position=sample.position, dropout=self._prompt_dropout)
+        batch.prompts[row] = view.prefix + text
         batch.sample_ids[row] = f"{run.episode_id}-{frame:06d}"
         batch.positions[row], batch.components[row] = sample.position, sample.component
 
-    def _instruction(self, run: Run, position: int) -> str:
-        """One of the episode's instructions, chosen by the position alone, or none."""
-        if self._prompt_dropout and self._fraction(position, _PROMPT_DROPOUT) < self._prompt_dropout:
-            return ""
-        texts = run.instructions
-        return texts[0] if len(texts) == 1 else texts[int(key(self._seed, position, _INSTRUCTION)) % len(texts)]
-
     def _fraction(self, position: int, *purpose: int) -> float:
         """A number in [0, 1) that is the position's own for this purpose."""
-        return int(key(self._seed, position, *purpose) >> np.uint64(11)) / 2**53
+        return fraction(self._seed, position, *purpose)
 
     def _shown(self, sample: Sample, episode: EpisodeFrames) -> list[str | None]:
         """The camera that each slot shows: the first that it names and the episode has, or any one of these."""
         shown: list[str | None] = []
         for slot, names in enumerate(self._choices):
             there = [name for name in names if name in episode.cameras]
-            chosen = int(self._fraction(sample.position, _CAMERA, slot) * len(there)) if self._is_any[slot] else 0
-            shown.append(there[chosen] if there else None)
+            number = int(self._fraction(sample.position, _CAMERA, slot) * len(there)) if self._is_any[slot] else 0
+            shown.append(there[number] if there else None)
         if not self._camera_dropout:
             return shown
         kept = [

@@ -8,7 +8,7 @@ import pytest
 from curation.mixture import weights
 from curation.plan import plan
 from curation.recipe import builtin_recipes, load_recipe, parse_recipe
-from curation.select import open_recipe
+from curation.select import open_recipe, select
 from schema.errors import ConfigError
 from schema.lake import Lake
 from tests.lakes import make_episode, store
@@ -22,7 +22,7 @@ def test_a_built_in_recipe_is_loaded_by_its_name_and_has_it(name):
 @pytest.mark.parametrize("name", [name for name in builtin_recipes() if name != "pi0_pretrain"])
 def test_a_built_in_recipe_fails_where_its_sources_are_absent(name, lake):
     with pytest.raises(ConfigError, match=r"is not in the lake, expected one of: tiny") as caught:
-        open_recipe(name, lake)
+        select(open_recipe(name, lake), lake)
     absent = len(load_recipe(name).sources)
     assert str(caught.value).count("is not in the lake") == absent
 

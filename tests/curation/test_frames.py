@@ -85,7 +85,9 @@ def test_runs_are_the_frames_that_every_rule_keeps(frames, every, min_steps, ski
     rules = f"{{every: {every}, min_steps: {min_steps}, skip_start_s: {skips[0] / 10}, skip_end_s: {skips[1] / 10}}}"
     chunk = "{steps: 50}" if chunk_hz is None else f"{{steps: 50, rate_hz: {chunk_hz}}}"
     recipe = parse_recipe(f"{ALL}frames: {rules}\nchunk: {chunk}\n")
-    rows = pl.DataFrame({"component": [0], "episode_id": ["e"], "num_frames": [frames], "rate_hz": [rate_hz]})
+    rows = pl.DataFrame(
+        {"row": [0], "component": [0], "episode_id": ["e"], "num_frames": [frames], "rate_hz": [rate_hz]}
+    )
     judged = pl.DataFrame(
         [("e", *verdict) for verdict in verdicts],
         schema={"episode_id": pl.String, "start": pl.Int32, "stop": pl.Int32, "keep": pl.Boolean},
@@ -134,7 +136,7 @@ def test_what_rules_leave_out_is_counted(small):
     lake = small(make_episode(0, num_frames=20), make_episode(1, num_frames=3))
     left_out = select(parse_recipe(ALL + "frames: {every: 3, min_steps: 4}\n"), lake).left_out
     assert (left_out.episodes, left_out.frames) == (1, 23 - 6)
-    warnings = plan(parse_recipe(ALL + "frames: {every: 3, min_steps: 4}\n"), lake).warnings
+    warnings = plan(parse_recipe(ALL + "frames: {every: 3, min_steps: 4}\n"), lake, steps=1, batch=1).warnings
     assert "frame rules and verdicts leave out 17 of 23 frames, and 1 episode whole" in warnings[0]
 
 

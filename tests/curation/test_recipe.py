@@ -92,7 +92,7 @@ def test_a_file_is_read(tmp_path):
     assert load_recipe(tmp_path / "demo.yaml").name == "demo"
 
 
-def test_the_recipe_of_the_documentation_is_one():
+def test_the_recipes_of_the_documentation_are_such():
     text = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
-    block = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)
-    assert [choice.boost for choice in parse_recipe(block[1]).sources] == [1, 2]
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert [[choice.boost for choice in parse_recipe(block).sources] for block in blocks] == [[1, 1, 2, 1], [1, 2]]

@@ -100,7 +100,9 @@ def test_quotas_follow_the_cap(scored):
 
 def test_a_score_multiplies_the_weight_in_its_newest_version(scored):
     recipe = parse_recipe(ALL + "quality: {score: smoothness}\n")
-    shares = {one.component: one.share for one in plan(recipe, scored).components}
+    components = plan(recipe, scored).components
+    assert {one.boost for one in components} == {0.25, 1.0}
+    shares = {one.component: one.share for one in components}
     assert shares["ur5e/push block"] == pytest.approx(4 * shares["bimanual_trossen/push block"])
     assert make_lock(recipe, scored).versions == {
         "episodes": scored.version("episodes"),

@@ -103,6 +103,16 @@ def test_the_newest_are_kept(newest, tmp_path):
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-000000000008", "checkpoint-000000000012"]
 
 
+def test_the_positions_of_a_locks_checkpoints_are_told(newest, tmp_path):
+    head, state = read(newest)
+    for position in (12, 4):
+        write(tmp_path, head=replace(head, position=position), state=state, keep=9)
+    write(tmp_path, head=replace(head, position=8, lock="another"), state=state, keep=9)
+
+    found = checkpoint.positions(tmp_path, lock=head.lock)
+    assert found == [(str(tmp_path / f"checkpoint-{position:012d}"), position) for position in (4, 12)]
+
+
 def test_what_a_killed_writer_leaves_is_no_checkpoint_and_is_swept(newest, tmp_path, monkeypatch):
     head, state = read(newest)
 
