@@ -13,17 +13,15 @@ from types import TracebackType
 from typing import Self
 
 from curation.lock import Lock
-from curation.order import rank_positions
 from schema.errors import ConfigError, problems
 from schema.lake import Lake
 from training.batch import Batch
 from training.filler import Filler, Sample
+from training.sample_plan import SamplePlan
 from training.shard_cache import ShardCache
 
 _AHEAD = 2
 """Batches in the making beyond the one that is waited for."""
-_ORDER_CALL = 4096
-"""Positions per call of the order: fewer cost more each."""
 
 
 class Loader:
@@ -63,14 +61,13 @@ class Loader:
         self.position = position
         """The global position of the next batch; give it to a new loader to go on here."""
         self._filler = Filler(lock, ShardCache(Lake(lake or lock.lake), cache_bytes=cache_bytes))
-        self._order, self._runs = lock.order(), lock.run_index()
-        self._planned: deque[list[Sample]] = deque()
+        self._plan = SamplePlan(lock, self._filler.runs, batch_size=batch_size, rank=rank, world_size=world_size)
+        self._plan.seek(position)
         self._pending: deque[tuple[Batch, list[Future[None]]]] = deque()
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="robomix-loader") if threads else None
         self._ring = [self._empty() for _ in range(_AHEAD + 2)]
         self._turn = 0
-        self._ahead = position
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -102,9 +99,7 @@ class Loader:
 
     def _begin(self) -> tuple[Batch, list[Future[None]]]:
         """Start to fill the next free batch of the ring."""
-        if not self._planned:
-            self._plan()
-        samples = self._planned.popleft()
+        samples = self._plan.batch()
         batch = self._ring[self._turn % len(self._ring)]
         self._turn += 1
         if self._pool is None:
@@ -112,24 +107,6 @@ class Loader:
             return batch, []
         parts = [samples[start :: self._threads] for start in range(self._threads)]
         return batch, [self._pool.submit(self._filler.fill, batch, part) for part in parts if part]
-
-    def _plan(self) -> None:
-        """Ask the order for the samples of the next batches."""
-        global_batch = self.batch_size * self.world_size
-        stop = self._ahead + global_batch * max(1, _ORDER_CALL // self.batch_size)
-        positions = rank_positions(self._ahead, stop, rank=self.rank, world_size=self.world_size)
-        self._ahead = stop
-        found = self._order.samples(positions)
-        runs, offsets = self._runs.locate(found.component, found.frame)
-        frames = self._filler.runs.start_R[runs] + offsets
-        rows = zip(runs.tolist(), frames.tolist(), found.component.tolist(), positions.tolist(), strict=True)
-        samples = [
-            Sample(row=number % self.batch_size, run=run, frame=frame, component=component, position=position)
-            for number, (run, frame, component, position) in enumerate(rows)
-        ]
-        self._planned.extend(
-            samples[start : start + self.batch_size] for start in range(0, len(samples), self.batch_size)
-        )
 
     def _empty(self) -> Batch:
         return Batch.empty(
