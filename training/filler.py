@@ -23,7 +23,7 @@ from training.square_picture import decode_centred
 
 _INSTRUCTION = 11
 """The purpose, in keys of randomness, of choosing among several instructions."""
-_RUNS_AT_HAND = 1 << 16
+_RUNS_AT_HAND = 1 << 14
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

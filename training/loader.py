@@ -8,13 +8,14 @@ feeds a plain loop, Ray Train and numpy alike.
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from curation.lock import Lock
 from schema.errors import ConfigError, problems
 from schema.lake import Lake
+from training.ahead import Ahead
 from training.batch import Batch
 from training.filler import Filler, Sample
 from training.sample_plan import SamplePlan
@@ -22,6 +23,14 @@ from training.shard_cache import ShardCache
 
 _AHEAD = 2
 """Batches in the making beyond the one that is waited for."""
+
+
+class _Pending(NamedTuple):
+    """A batch in the making, of these samples, by these parts of the work."""
+
+    batch: Batch
+    samples: list[Sample]
+    parts: list[Future[None]]
 
 
 class Loader:
@@ -54,16 +63,23 @@ class Loader:
             position: Where to begin: a multiple of batch_size × world_size, such as `position` of an earlier one.
             threads: Decoding threads; 0 decodes where the batch is asked for.
             lake: The lake's URI, where it has moved since it was locked.
-            cache_bytes: At most so much of a remote lake's pictures is kept in memory.
+            cache_bytes: At most so much of a remote lake's pictures is kept in memory, of those that come next.
         """
         _check(batch_size=batch_size, rank=rank, world_size=world_size, position=position, threads=threads)
         self.lock, self.batch_size, self.rank, self.world_size = lock, batch_size, rank, world_size
         self.position = position
         """The global position of the next batch; give it to a new loader to go on here."""
-        self._filler = Filler(lock, ShardCache(Lake(lake or lock.lake), cache_bytes=cache_bytes))
+        self.shards = ShardCache(Lake(lake or lock.lake), cache_bytes=cache_bytes)
+        self._filler = Filler(lock, self.shards)
         self._plan = SamplePlan(lock, self._filler.runs, batch_size=batch_size, rank=rank, world_size=world_size)
         self._plan.seek(position)
-        self._pending: deque[tuple[Batch, list[Future[None]]]] = deque()
+        self.ahead: Ahead | None = None
+        """What fetches from a remote lake."""
+        if not self.shards.is_local:
+            at_least = batch_size * (_AHEAD + 2)
+            self.ahead = Ahead(self.shards, self._filler, memory_bytes=cache_bytes, at_least=at_least)
+            self._plan.watch(self.ahead.expect)
+        self._pending: deque[_Pending] = deque()
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="robomix-loader") if threads else None
         self._ring = [self._empty() for _ in range(_AHEAD + 2)]
@@ -76,11 +92,36 @@ class Loader:
         """The next batch of this rank; SchemaError that names shard and sample where its bytes are gone or broken."""
         while len(self._pending) <= (_AHEAD if self._pool else 0):
             self._pending.append(self._begin())
-        batch, parts = self._pending.popleft()
+        batch, samples, parts = self._pending.popleft()
         for part in parts:
             part.result()
+        if self.ahead is not None:
+            self.ahead.release(samples)
         self.position += self.batch_size * self.world_size
         return batch
+
+    def state(self) -> int:
+        """All that is needed to go on here: `position`, as one integer."""
+        return self.position
+
+    def seek(self, position: int) -> None:
+        """Go on at another position, such as an earlier `state()`."""
+        _check(
+            batch_size=self.batch_size,
+            rank=self.rank,
+            world_size=self.world_size,
+            position=position,
+            threads=self._threads,
+        )
+        for _, _, parts in self._pending:
+            for part in parts:
+                part.cancel()
+            wait(part for part in parts if not part.cancelled())
+        self._pending.clear()
+        if self.ahead is not None:
+            self.ahead.forget()
+        self._plan.seek(position)
+        self.position = position
 
     def __enter__(self) -> Self:
         return self
@@ -94,19 +135,28 @@ class Loader:
         """Stop the threads."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+        if self.ahead is not None:
+            self.ahead.close()
 
     # ── what comes next ────────────────────────────────────────────────────────────────────────────────────────
 
-    def _begin(self) -> tuple[Batch, list[Future[None]]]:
+    def _begin(self) -> "_Pending":
         """Start to fill the next free batch of the ring."""
         samples = self._plan.batch()
+        if self.ahead is not None and self._plan.ahead < self.ahead.reach:
+            self._plan.extend()
         batch = self._ring[self._turn % len(self._ring)]
         self._turn += 1
         if self._pool is None:
-            self._filler.fill(batch, samples)
-            return batch, []
+            self._fill(batch, samples)
+            return _Pending(batch, samples, [])
         parts = [samples[start :: self._threads] for start in range(self._threads)]
-        return batch, [self._pool.submit(self._filler.fill, batch, part) for part in parts if part]
+        return _Pending(batch, samples, [self._pool.submit(self._fill, batch, part) for part in parts if part])
+
+    def _fill(self, batch: Batch, samples: list[Sample]) -> None:
+        if self.ahead is not None:
+            self.ahead.wait(samples)
+        self._filler.fill(batch, samples)
 
     def _empty(self) -> Batch:
         return Batch.empty(

@@ -56,7 +56,9 @@ class Ranges:
 
     def size(self, file: str) -> int:
         """How many bytes the file has."""
-        return self._again(file, lambda: int(self._open(file).size() if self._s3 else self.lake.fs.size(self._at(file))))
+        return self._again(
+            file, lambda: int(self._open(file).size() if self._s3 else self.lake.fs.size(self._at(file)))
+        )
 
     def map(self, file: str) -> memoryview:
         """A local file as mapped memory; the operating system keeps what is hot."""
@@ -125,19 +127,24 @@ class RangedFile(io.RawIOBase):
         self._size, self._place = ranges.size(file), 0
 
     def readable(self) -> bool:
+        """Always."""
         return True
 
     def seekable(self) -> bool:
+        """Always."""
         return True
 
     def tell(self) -> int:
+        """Where the next read begins."""
         return self._place
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Begin the next read elsewhere."""
         self._place = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
         return self._place
 
     def read(self, size: int = -1) -> bytes:
+        """So many bytes, fewer at the end of the file; all that are left where no number is given."""
         stop = self._size if size < 0 else min(self._size, self._place + size)
         data = self._ranges.read(self._file, self._place, stop) if stop > self._place else b""
         self._place = max(self._place, stop)
