@@ -11,6 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from training.filler import Filler, Sample
 from training.sample_plan import Planned
@@ -88,7 +89,7 @@ class Ahead:
         with self._changed:
             for sample in samples:
                 frame = (sample.run, sample.frame)
-                self._changed.wait_for(lambda frame=frame: self._is_here(frame))
+                self._changed.wait_for(partial(self._is_here, frame))
                 if (error := self._held[frame].error) is not None:
                     raise error
 

@@ -109,6 +109,8 @@ class Filler:
 
     def fill_numbers(self, batch: Batch, samples: Sequence[Sample]) -> list[EpisodeFrames]:
         """Fill these rows but for their pictures; gives back the episodes that they are of."""
+        if not samples:
+            return []
         row_P, _, _, component_P, position_P = (np.array(column) for column in zip(*samples, strict=True))
         batch.state[row_P], batch.actions[row_P] = 0, 0
         batch.state_mask[row_P], batch.action_mask[row_P] = (

@@ -7,7 +7,7 @@ feeds a plain loop, Ray Train and numpy alike.
 # Legend: B samples of this rank, P positions, T frames, H steps of a chunk, W padded width.
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -92,9 +92,10 @@ class Loader:
         """The next batch of this rank; SchemaError that names shard and sample where its bytes are gone or broken."""
         while len(self._pending) <= (_AHEAD if self._pool else 0):
             self._pending.append(self._begin())
-        batch, samples, parts = self._pending.popleft()
+        batch, samples, parts = self._pending[0]
         for part in parts:
             part.result()
+        self._pending.popleft()  # one that failed stays, so that nothing is left out by asking again
         if self.ahead is not None:
             self.ahead.release(samples)
         self.position += self.batch_size * self.world_size
@@ -148,8 +149,7 @@ class Loader:
         batch = self._ring[self._turn % len(self._ring)]
         self._turn += 1
         if self._pool is None:
-            self._fill(batch, samples)
-            return _Pending(batch, samples, [])
+            return _Pending(batch, samples, [_done(lambda: self._fill(batch, samples))])
         parts = [samples[start :: self._threads] for start in range(self._threads)]
         return _Pending(batch, samples, [self._pool.submit(self._fill, batch, part) for part in parts if part])
 
@@ -166,6 +166,16 @@ class Loader:
             width=self.lock.width,
             steps=self.lock.chunk_steps,
         )
+
+
+def _done(work: Callable[[], None]) -> Future[None]:
+    """The work done here and now, as a thread would have done it."""
+    future: Future[None] = Future()
+    try:
+        future.set_result(work())
+    except Exception as error:  # noqa: BLE001 - raised where the result is asked for
+        future.set_exception(error)
+    return future
 
 
 def _check(*, batch_size: int, rank: int, world_size: int, position: int, threads: int) -> None:

@@ -32,7 +32,7 @@ class Ranges:
     """Reads pieces of a lake's files; safe for many threads."""
 
     def __init__(self, lake: Lake) -> None:
-        self.lake = lake
+        self.lake, self.is_local = lake, lake.is_local
         self.bytes_fetched, self.requests = 0, 0
         self._files: dict[str, pa.NativeFile] = {}
         self._lock = threading.Lock()

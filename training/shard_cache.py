@@ -124,10 +124,9 @@ class ShardCache:
     def __init__(self, lake: Lake, *, cache_bytes: int, numbers_bytes: int = 2**29) -> None:
         """`cache_bytes` bounds the pictures held of a remote lake, `numbers_bytes` the episodes' numbers and places."""
         self.ranges = Ranges(lake)
-        self.is_local = lake.is_local
+        self.is_local = self.ranges.is_local
         self.held: dict[tuple[str, int], bytes] = {}
         """Pictures of a remote lake that somebody fetched ahead, by shard and offset; see `training.ahead`."""
-        self._lake = lake
         self._parquets: Recent[str, _Parquet] = Recent(1024)
         self._episodes: Recent[tuple[str, int, Wanted], EpisodeFrames] = Recent(
             numbers_bytes, cost=lambda episode: episode.nbytes
@@ -172,9 +171,8 @@ class _Parquet:
     """An opened shard's Parquet; what is wanted of it is looked up once."""
 
     def __init__(self, ranges: Ranges, file: str) -> None:
-        lake = ranges.lake
-        if lake.is_local:
-            with lake.local(file) as path:
+        if ranges.is_local:
+            with ranges.lake.local(file) as path:
                 self._file = pq.ParquetFile(path, memory_map=True)
         else:  # the pieces that a row group is made of are asked for together
             self._file = pq.ParquetFile(pa.PythonFile(RangedFile(ranges, file), mode="r"), pre_buffer=True)

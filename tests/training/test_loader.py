@@ -1,5 +1,7 @@
 """The loader gives exactly the samples that the lock and the order name, however it is started, split or threaded."""
 
+import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -142,6 +144,50 @@ def test_a_loader_stopped_anywhere_goes_on_with_the_very_next_batch(lock, stop):
     assert position == stop * 6
     for one, other in zip(whole[stop:], drawn(lock, 8 - stop, position=position), strict=True):
         assert_same(one, other)
+
+
+def test_seeking_to_any_position_gives_what_a_loader_begun_there_gives(lock):
+    count = int(os.environ.get("ROBOMIX_RESUMES", "12"))
+    positions = np.random.default_rng(5).integers(2**34, size=count) * 6
+    with Loader(lock, batch_size=6) as seeking:
+        for position in positions.tolist():
+            seeking.seek(position)
+            assert_same(copy_of(next(seeking)), drawn(lock, 1, position=position, threads=0)[0])
+            assert seeking.state() == position + 6
+
+
+def test_memory_stays_as_it_is(lock):
+    """A short soak; `benchmarks/loader.py --soak 30` is the long one."""
+    with Loader(lock, batch_size=6) as loader:
+        for _ in range(300):
+            next(loader)
+        tracemalloc.start()
+        for _ in range(20):
+            next(loader)
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(300):
+            next(loader)
+        after, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert after - before < 200_000
+
+
+def test_a_batch_that_failed_is_not_left_out_by_asking_again(tmp_path):
+    lake = make_lake(tmp_path, num_episodes=1)
+    lock = lock_of(lake)
+    (tar,) = Path(lake.root).glob("shards/tiny/*.tar")
+    whole = tar.read_bytes()
+    tar.unlink()
+    for threads in (0, 2):
+        with Loader(lock, batch_size=6, threads=threads) as loader:
+            for _ in range(2):
+                with pytest.raises(SchemaError, match="is missing from"):
+                    next(loader)
+            assert loader.state() == 0
+            tar.write_bytes(whole)
+            loader.seek(0)
+            assert next(loader).positions.tolist() == list(range(6))
+        tar.unlink()
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 8])
