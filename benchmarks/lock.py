@@ -118,8 +118,8 @@ def measure(folder: str) -> bool:
     added = pss_mb() - before
     frames = sum(asdict(component)["frames"] for component in lock.components)
     print(
-        f"{lock.runs.num_rows:,} runs, {frames:,} frames, {len(lock.components)} components: loaded in {loaded_s:.2f} s, "
-        f"open with a first batch planned in {open_s:.2f} s; seek {np.median(seeks):.1f} ms (99 % within "
+        f"{lock.runs.num_rows:,} runs, {frames:,} frames, {len(lock.components)} components: read in {loaded_s:.2f} s, "
+        f"open with a first batch planned {open_s:.2f} s; seek {np.median(seeks):.1f} ms (99 % within "
         f"{np.quantile(seeks, 0.99):.1f}); {added:.0f} MB"
     )
     return open_s <= LIMIT_OPEN_S and float(np.median(seeks)) <= LIMIT_SEEK_MS and added <= LIMIT_MB

@@ -57,6 +57,11 @@ def assert_same_batches(one: Loader, other: Loader, *, count: int) -> None:
         assert_same(copy_of(next(one)), copy_of(next(other)))
 
 
+def draw(loader: Loader, count: int) -> None:
+    for _ in range(count):
+        next(loader)
+
+
 @pytest.mark.parametrize("threads", [0, 2])
 @pytest.mark.parametrize("cache_bytes", [1, 400_000, 2**30], ids=["none", "small", "ample"])
 def test_a_remote_lake_gives_the_batches_of_a_local_one_in_bounded_memory(lock, lake, far, cache_bytes, threads):
@@ -131,8 +136,7 @@ def test_a_shard_that_was_cut_short_is_named(lake, far):
     (tar,) = Path(lake.root).glob("shards/tiny/*.tar")
     tar.write_bytes(tar.read_bytes()[: tar.stat().st_size // 50])
     with far() as remote, pytest.raises(SchemaError, match=rf"shards/tiny/{tar.stem}.tar is cut short"):
-        for _ in range(70):  # noqa: PT012 - in one of these batches
-            next(remote)
+        draw(remote, 70)
 
 
 def test_a_shard_that_is_gone_is_named(lake, far):
