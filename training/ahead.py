@@ -9,7 +9,7 @@ means fewer requests; the bytes stay those that are needed.
 import threading
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -54,6 +54,7 @@ class Ahead:
         self._pieces: defaultdict[_Piece, deque[tuple[int, Sample]]] = defaultdict(deque)
         self._held: dict[_Frame, _Held] = {}
         self._held_bytes = self._coming = 0
+        self._is_closed = False
         self._seen_bytes, self._seen = 0, 0
         self.peak_bytes = 0
         """The most that was held, or on its way, at any time."""
@@ -89,7 +90,9 @@ class Ahead:
         with self._changed:
             for sample in samples:
                 frame = (sample.run, sample.frame)
-                self._changed.wait_for(partial(self._is_here, frame))
+                self._changed.wait_for(partial(self._is_decided, frame))
+                if self._is_closed:
+                    raise CancelledError
                 if (error := self._held[frame].error) is not None:
                     raise error
 
@@ -120,7 +123,11 @@ class Ahead:
             self._held_bytes, self._now = 0, self._end
 
     def close(self) -> None:
-        """Stop fetching."""
+        """Stop fetching, and let go who waits."""
+        with self._changed:
+            self._is_closed = True
+            self._queue.clear()
+            self._changed.notify_all()
         self._pool.shutdown(cancel_futures=True)
 
     # ── what to fetch next; called with the lock held ──────────────────────────────────────────────────────────
@@ -129,9 +136,10 @@ class Ahead:
     def _sample_bytes(self) -> float:
         return self._seen_bytes / self._seen if self._seen else _FIRST_GUESS
 
-    def _is_here(self, frame: _Frame) -> bool:
+    def _is_decided(self, frame: _Frame) -> bool:
+        """Whether it is known if the frame's pictures are here or never will be."""
         held = self._held.get(frame)
-        return held is not None and (held.places is not None or held.error is not None)
+        return self._is_closed or (held is not None and (held.places is not None or held.error is not None))
 
     def _send(self) -> None:
         """Ask for the pieces whose first sample comes soonest, as many as memory and requests allow."""
@@ -189,7 +197,8 @@ class Ahead:
                 held.error, held.places = error, found.get(frame)
                 held.size_bytes = sizes.get(frame, 0)
                 self._grow(held.size_bytes)
-                self._seen_bytes, self._seen = self._seen_bytes + held.size_bytes, self._seen + 1
+                if held.size_bytes:
+                    self._seen_bytes, self._seen = self._seen_bytes + held.size_bytes, self._seen + 1
             self._send()
             self._changed.notify_all()
 

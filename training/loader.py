@@ -72,13 +72,13 @@ class Loader:
         self.shards = ShardCache(Lake(lake or lock.lake), cache_bytes=cache_bytes)
         self._filler = Filler(lock, self.shards)
         self._plan = SamplePlan(lock, self._filler.runs, batch_size=batch_size, rank=rank, world_size=world_size)
-        self._plan.seek(position)
         self.ahead: Ahead | None = None
         """What fetches from a remote lake."""
         if not self.shards.is_local:
             at_least = batch_size * (_AHEAD + 2)
             self.ahead = Ahead(self.shards, self._filler, memory_bytes=cache_bytes, at_least=at_least)
             self._plan.watch(self.ahead.expect)
+        self._plan.seek(position)
         self._pending: deque[_Pending] = deque()
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="robomix-loader") if threads else None
@@ -134,10 +134,10 @@ class Loader:
 
     def close(self) -> None:
         """Stop the threads."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
         if self.ahead is not None:
             self.ahead.close()
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
     # ── what comes next ────────────────────────────────────────────────────────────────────────────────────────
 

@@ -27,7 +27,10 @@ class Planned:
 
 
 class SamplePlan:
-    """The batches of one rank from a position on. The first call plans one batch, later ones twice as many each."""
+    """The batches of one rank from a position on.
+
+    The first call plans one batch and later ones twice as many each; where somebody watches, all plan many.
+    """
 
     def __init__(self, lock: Lock, runs: RunColumns, *, batch_size: int, rank: int, world_size: int) -> None:
         self._start_R = runs.start_R
@@ -44,7 +47,7 @@ class SamplePlan:
     def seek(self, position: int) -> None:
         """Go on at this position, and forget what was planned."""
         self._planned.clear()
-        self._next, self._call = position, self._batch_size
+        self._next, self._call = position, self._batch_size if self._watch is None else ORDER_CALL
 
     @property
     def ahead(self) -> int:
