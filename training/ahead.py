@@ -1,9 +1,9 @@
 """Pictures of a remote lake fetched before they are needed, in a bounded memory.
 
 The order tells what comes, so nothing has to be guessed: a picture is fetched because a planned sample needs it, held
-until the last planned sample that does, and never fetched only to be dropped. Samples of one run and segment are
-fetched together as far as the memory reaches into the future, side by side in one request. A larger memory therefore
-means fewer requests; the bytes stay those that are needed.
+while another one within reach does, and never fetched only to be dropped. Samples of one run and segment are fetched
+together as far as the memory reaches into the future, side by side in one request. A larger memory therefore means
+fewer requests; the bytes stay those that are needed.
 """
 
 import threading
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from heapq import heappop, heappush
 
 from training.filler import Filler, Sample
 from training.sample_plan import Planned
@@ -31,8 +32,9 @@ _Piece = tuple[int, int]
 class _Held:
     """One frame's pictures: on their way until `places` are there."""
 
-    uses: int
-    """Planned samples that still need it."""
+    piece: _Piece
+    uses: deque[int]
+    """Numbers of the planned samples that still need it."""
     places: list[tuple[str, int]] | None = None
     size_bytes: int = 0
     error: Exception | None = None
@@ -49,9 +51,10 @@ class Ahead:
         self._changed = threading.Condition()
         self._now = self._end = 0
         """How many samples were released, and planned."""
-        self._queue: deque[tuple[int, _Piece, Sample]] = deque()
-        self._wanted: dict[_Frame, int] = {}
-        self._pieces: defaultdict[_Piece, deque[tuple[int, Sample]]] = defaultdict(deque)
+        self._queue: list[tuple[int, _Piece, Sample]] = []
+        """A heap: what is needed first comes first."""
+        self._wanted: dict[_Frame, deque[int]] = {}
+        self._pieces: defaultdict[_Piece, list[tuple[int, Sample]]] = defaultdict(list)
         self._held: dict[_Frame, _Held] = {}
         self._held_bytes = self._coming = 0
         self._is_closed = False
@@ -75,13 +78,11 @@ class Ahead:
             for sample, segment in zip(planned.samples, planned.segment_P.tolist(), strict=True):
                 frame, piece = (sample.run, sample.frame), (sample.run, segment)
                 if (held := self._held.get(frame)) is not None:
-                    held.uses += 1
+                    held.uses.append(self._end)
                 elif frame in self._wanted:
-                    self._wanted[frame] += 1
+                    self._wanted[frame].append(self._end)
                 else:
-                    self._wanted[frame] = 1
-                    self._pieces[piece].append((self._end, sample))
-                    self._queue.append((self._end, piece, sample))
+                    self._want(piece, sample, uses=deque([self._end]))
                 self._end += 1
             self._send()
 
@@ -99,15 +100,18 @@ class Ahead:
     def release(self, samples: Sequence[Sample]) -> None:
         """These samples, the next of those that were expected, are filled."""
         with self._changed:
+            reach = self.reach
             for sample in samples:
                 frame = (sample.run, sample.frame)
                 held = self._held[frame]
-                held.uses -= 1
-                if not held.uses:
+                held.uses.popleft()
+                if not held.uses or held.uses[0] >= self._now + reach:
                     del self._held[frame]
                     self._held_bytes -= held.size_bytes
                     for place in held.places or ():
                         self._shards.held.pop(place, None)
+                    if held.uses:  # too far ahead to be held until then
+                        self._want(held.piece, sample, uses=held.uses)
             self._now += len(samples)
             self._send()
 
@@ -141,13 +145,19 @@ class Ahead:
         held = self._held.get(frame)
         return self._is_closed or (held is not None and (held.places is not None or held.error is not None))
 
+    def _want(self, piece: _Piece, sample: Sample, *, uses: deque[int]) -> None:
+        self._wanted[sample.run, sample.frame] = uses
+        self._pieces[piece].append((uses[0], sample))
+        heappush(self._queue, (uses[0], piece, sample))
+
     def _send(self) -> None:
         """Ask for the pieces whose first sample comes soonest, as many as memory and requests allow."""
         reach = self.reach
         while self._queue and self._coming < 2 * _REQUESTS:
             number, piece, sample = self._queue[0]
-            if (sample.run, sample.frame) not in self._wanted:
-                self._queue.popleft()
+            uses = self._wanted.get((sample.run, sample.frame))
+            if uses is None or uses[0] != number:  # asked for with another of its piece
+                heappop(self._queue)
                 continue
             if number >= self._now + max(self._at_least, reach // 4):
                 return
@@ -158,14 +168,14 @@ class Ahead:
 
     def _order(self, piece: _Piece, *, until: int, at_most: int) -> None:
         """Ask for the piece's samples before `until`, the soonest of them."""
-        waiting, taken = self._pieces[piece], list[Sample]()
+        waiting, taken = sorted(self._pieces.pop(piece)), list[Sample]()
         while waiting and len(taken) < at_most and (waiting[0][0] < until or not taken):
-            _, sample = waiting.popleft()
+            _, sample = waiting.pop(0)
             frame = (sample.run, sample.frame)
-            self._held[frame] = _Held(uses=self._wanted.pop(frame))
+            self._held[frame] = _Held(piece=piece, uses=self._wanted.pop(frame))
             taken.append(sample)
-        if not waiting:
-            del self._pieces[piece]
+        if waiting:
+            self._pieces[piece] = waiting
         reserved = int(len(taken) * self._sample_bytes)
         self._grow(reserved)
         self._coming += 1
