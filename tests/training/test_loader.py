@@ -169,7 +169,7 @@ def test_memory_stays_as_it_is(lock):
             next(loader)
         after, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    assert after - before < 200_000
+    assert after - before < 1_000_000  # a call of the order plans 4,096 samples
 
 
 def test_a_batch_that_failed_is_not_left_out_by_asking_again(tmp_path):
