@@ -172,7 +172,8 @@ def _done(work: Callable[[], None]) -> Future[None]:
     """The work done here and now, as a thread would have done it."""
     future: Future[None] = Future()
     try:
-        future.set_result(work())
+        work()
+        future.set_result(None)
     except Exception as error:  # noqa: BLE001 - raised where the result is asked for
         future.set_exception(error)
     return future
