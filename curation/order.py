@@ -5,7 +5,7 @@ calls, so seeking is free and any number of readers can share one sequence. Runs
 """
 
 # Legend: P positions, C components, K component lanes, R runs, J entries of the jump table, U undecided positions.
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from curation.schedule import SEGMENT_FRAMES, Schedule
 from schema.errors import ConfigError, problems
 
 _EPOCH, _SHORT, _WINDOW = 2, 3, 4  # purposes of keys, see feistel.key; 1 is the schedule's
+_JUMPS_AT_ONCE = 1 << 16
+"""A table of millions of entries is made in pieces, so that opening it needs no more memory than it keeps."""
 
 
 def window_segments(quota_C: NDArray[np.int64], total: int) -> NDArray[np.int64]:
@@ -175,9 +177,9 @@ class Runs:
         ConfigError: a run without frames, or runs that are not sorted by component.
     """
 
-    num_frames_R: NDArray[np.int64]
+    num_frames_R: InitVar[NDArray[np.integer]]
     """Selected frames of each run, at least 1."""
-    component_R: NDArray[np.int64]
+    component_R: InitVar[NDArray[np.integer]]
     """Component of each run, ascending."""
     every: int = 1
     """Frames from one selected frame of a run to the next."""
@@ -189,21 +191,25 @@ class Runs:
     """The run that holds frame j << shift: where a search begins, the next entry is where it ends."""
     _shift: int = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        num_frames_R, component_R = np.asarray(self.num_frames_R, np.int64), np.asarray(self.component_R, np.int64)
-        if num_frames_R.size == 0 or (num_frames_R < 1).any() or (np.diff(component_R, prepend=0) < 0).any():
+    def __post_init__(self, num_frames_R: NDArray[np.integer], component_R: NDArray[np.integer]) -> None:
+        runs = num_frames_R.size
+        if runs == 0 or num_frames_R.min() < 1 or component_R[0] < 0 or (component_R[1:] < component_R[:-1]).any():
             raise ConfigError(
                 "expected at least one run, each with frames and a component >= 0, sorted by component: "
                 "the lock's table of runs is damaged; make the lock again"
             )
-        start_R = np.concatenate([[0], np.cumsum(num_frames_R)])
-        shift = max(0, int(start_R[-1]).bit_length() - num_frames_R.size.bit_length() - 1)
-        first_J = np.arange((int(start_R[-1]) >> shift) + 2) << shift
-        jump_J = np.minimum(np.searchsorted(start_R, first_J, side="right") - 1, num_frames_R.size - 1)
+        start_R = np.zeros(runs + 1, np.int64)
+        np.cumsum(num_frames_R, out=start_R[1:])
+        shift = max(0, int(start_R[-1]).bit_length() - runs.bit_length() - 1)
+        jump_J = np.empty((int(start_R[-1]) >> shift) + 2, np.int32)
+        for first in range(0, jump_J.size, _JUMPS_AT_ONCE):
+            part_J = jump_J[first : first + _JUMPS_AT_ONCE]
+            frame_J = np.arange(first, first + part_J.size) << shift
+            part_J[:] = np.minimum(np.searchsorted(start_R, frame_J, side="right") - 1, runs - 1)
         starts_C = np.searchsorted(component_R, np.arange(component_R[-1] + 2))
         object.__setattr__(self, "component_run_start_C", starts_C)
         object.__setattr__(self, "frame_start_R", start_R)
-        object.__setattr__(self, "_jump_J", jump_J.astype(np.int32))
+        object.__setattr__(self, "_jump_J", jump_J)
         object.__setattr__(self, "_shift", shift)
 
     def locate(

@@ -9,8 +9,11 @@ def fit_into(pixels: Pixels, *, out: Pixels) -> None:
     inside[:] = resize(pixels, *inside.shape[:2])
 
 
-def decode_centred(jpeg: memoryview, height: int, width: int, *, out: Pixels) -> None:
+def decode_centred(jpeg: bytes | memoryview, height: int, width: int, *, out: Pixels) -> None:
     """The same for a JPEG of this size, decoded straight into its place where it need not be scaled."""
+    if height == width == out.shape[0]:
+        decode_into(jpeg, out)
+        return
     inside = _inside(height, width, out=out)
     if inside.shape[:2] == (height, width) and inside.flags.c_contiguous:
         decode_into(jpeg, inside)
