@@ -185,7 +185,7 @@ class Runs:
     """Frames from one selected frame of a run to the next."""
     component_run_start_C: NDArray[np.int64] = field(init=False, repr=False)
     """First run of each component, and last the number of runs; as long as the components plus 1."""
-    frame_start_R: NDArray[np.int64] = field(init=False, repr=False)
+    frame_start_R: NDArray[np.integer] = field(init=False, repr=False)
     """Frames in all runs before each run, and last all frames; as long as the runs plus 1."""
     _jump_J: NDArray[np.int32] = field(init=False, repr=False)
     """The run that holds frame j << shift: where a search begins, the next entry is where it ends."""
@@ -198,13 +198,14 @@ class Runs:
                 "expected at least one run, each with frames and a component >= 0, sorted by component: "
                 "the lock's table of runs is damaged; make the lock again"
             )
-        start_R = np.zeros(runs + 1, np.int64)
-        np.cumsum(num_frames_R, out=start_R[1:])
-        shift = max(0, int(start_R[-1]).bit_length() - runs.bit_length() - 1)
-        jump_J = np.empty((int(start_R[-1]) >> shift) + 2, np.int32)
+        frames = int(num_frames_R.sum(dtype=np.int64))
+        start_R = np.zeros(runs + 1, np.uint32 if frames < 1 << 32 else np.int64)
+        np.cumsum(num_frames_R, dtype=start_R.dtype, out=start_R[1:])
+        shift = max(0, frames.bit_length() - runs.bit_length() + 1)
+        jump_J = np.empty((frames >> shift) + 2, np.int32)
         for first in range(0, jump_J.size, _JUMPS_AT_ONCE):
             part_J = jump_J[first : first + _JUMPS_AT_ONCE]
-            frame_J = np.arange(first, first + part_J.size) << shift
+            frame_J = np.minimum(np.arange(first, first + part_J.size) << shift, frames).astype(start_R.dtype)
             part_J[:] = np.minimum(np.searchsorted(start_R, frame_J, side="right") - 1, runs - 1)
         starts_C = np.searchsorted(component_R, np.arange(component_R[-1] + 2))
         object.__setattr__(self, "component_run_start_C", starts_C)
@@ -217,7 +218,7 @@ class Runs:
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Run (its row in the table) and frame counted from the run's start of each one; frames are not checked.
 
-        A table one to four times as long as the runs narrows each search to a few of them.
+        A table of a quarter to one entry per run narrows each search to a few of them.
         """
         target_P = self.frame_start_R[self.component_run_start_C[component_P]] + frame_P
         bucket_P = target_P >> self._shift

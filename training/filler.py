@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from curation.chunks import ChunkRule, to_delta, write_chunk
 from curation.feistel import key
 from curation.lock import Lock, whole
+from schema.arrays import as_numpy
 from schema.errors import EpisodeError, SchemaError
 from training.batch import Batch
 from training.shard_cache import EpisodeFrames, ShardCache, Wanted
@@ -68,9 +69,9 @@ class RunColumns:
 
     def __init__(self, runs: pa.Table) -> None:
         self.start_R, self.stop_R, self.component_R, self._row_group_R = (
-            whole(runs[name]).to_numpy() for name in ("start", "stop", "component", "row_group")
+            as_numpy(whole(runs[name])) for name in ("start", "stop", "component", "row_group")
         )
-        self._chunk_stop_R = whole(runs["chunk_stop" if "chunk_stop" in runs.column_names else "stop"]).to_numpy()
+        self._chunk_stop_R = as_numpy(whole(runs["chunk_stop" if "chunk_stop" in runs.column_names else "stop"]))
         self._shard_R, self._shards = _dictionary(whole(runs["shard"]))
         self._episodes, self._instructions = whole(runs["episode_id"]), whole(runs["instructions"])
         self._recent = lru_cache(maxsize=_RUNS_AT_HAND)(self._read)
@@ -239,4 +240,4 @@ def _together(places: tuple[int, ...]) -> slice | list[int]:
 def _dictionary(column: pa.Array) -> tuple[NDArray[np.int32], pa.StringArray]:
     """A column of few different texts as indices into them."""
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    return encoded.indices.to_numpy(), encoded.dictionary
+    return as_numpy(encoded.indices), encoded.dictionary

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from schema.arrays import as_numpy
 from schema.errors import SchemaError
 from schema.frames import numbers
 from schema.lake import Lake
@@ -211,4 +212,4 @@ def _places(column: pa.ChunkedArray | None) -> CameraPlaces | None:
     if column is None or column.null_count:
         return None
     leaves = zip((field.name for field in column.type), column.combine_chunks().flatten(), strict=True)
-    return CameraPlaces(**{f"{leaf}_T": array.to_numpy() for leaf, array in leaves})
+    return CameraPlaces(**{f"{leaf}_T": as_numpy(array) for leaf, array in leaves})
