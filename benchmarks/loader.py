@@ -7,8 +7,9 @@
 Makes a lake of three 224×224 cameras at about 17 kB a picture, ten times as large as the order's windows, and locks
 it; and another of 224×168 pictures, as 480×640 ones are stored. The limit is a bare loop that decodes such JPEGs with
 the same number of threads into reused buffers and does nothing else. Speeds are medians over rounds, and ratios medians
-of the ratio within each round, since machines drift. A reader is a row of READERS: what it opens for a number of
-threads gives a function that draws a batch.
+of the ratio within each round, since machines drift; `least` is the ratio of the least processor times, which other
+work on the machine disturbs least. A reader is a row of READERS: what it opens for a number of threads gives a function
+that draws a batch.
 """
 # Legend: B samples of a batch.
 
@@ -57,7 +58,7 @@ def textured_jpegs(count: int, *, height: int = 224) -> list[bytes]:
     for number in range(count):
         blocks = np.kron(random.integers(0, 80, (28, 28, 3)), np.ones((8, 8, 1)))
         shade = (rows[:, None, None] * 0.5 + np.roll(rows, number * 7)[None, :, None] * 0.3) % 200
-        pixels = np.clip(blocks + shade + random.normal(0, 5.0, (224, 224, 3)), 0, 255).astype(np.uint8)
+        pixels = np.clip(blocks + shade + random.normal(0, 3.0, (224, 224, 3)), 0, 255).astype(np.uint8)
         jpegs.append(encode_jpeg(pixels[:height]))
     return jpegs
 
@@ -164,7 +165,14 @@ class Pace:
 
 
 def pace(step: Step, seconds: float) -> Pace:
-    """Repeated steps over about so many seconds, after as many as a reader keeps made in advance."""
+    """Repeated steps over about so many seconds, after as many as a reader keeps made in advance.
+
+    It begins when the threads of the reader before it have come to rest, so that their work does not count here.
+    """
+    busy = -1.0
+    while time.process_time() - busy > _REST_S / 10:
+        busy = time.process_time()
+        time.sleep(_REST_S)
     for _ in range(_READ_AHEAD):
         step()
     start, begin, samples = time.perf_counter(), time.process_time(), 0
@@ -174,6 +182,7 @@ def pace(step: Step, seconds: float) -> Pace:
 
 
 _READ_AHEAD = 4
+_REST_S = 0.02
 
 
 def compare(benches: dict[int, Bench], *, threads: int, seconds: float, rounds: int) -> None:
@@ -191,10 +200,13 @@ def compare(benches: dict[int, Bench], *, threads: int, seconds: float, rounds: 
     for name, height in steps:
         ratios = sorted(one[name, height].samples_per_s / one[base, height].samples_per_s for one in found)
         cpu = statistics.median(one[name, height].cpu_us / one[base, height].cpu_us for one in found)
+        least = min(one[name, height].cpu_us for one in found) / min(one[base, height].cpu_us for one in found)
         speed = statistics.median(one[name, height].samples_per_s for one in found)
         spread = f"{ratios[0]:.3f}–{ratios[-1]:.3f}"
         title = f"{name} 224×{height}"
-        print(f"{threads:7d}  {title:20}{speed:10.0f}{statistics.median(ratios):8.3f}  {spread:14}{cpu:8.3f}")
+        print(
+            f"{threads:7d}  {title:20}{speed:10.0f}{statistics.median(ratios):8.3f}  {spread:14}{cpu:8.3f}{least:8.3f}"
+        )
     ours, (square, padded) = list(READERS)[-1], benches
     gain = statistics.median(one[ours, padded].samples_per_s / one[ours, square].samples_per_s for one in found)
     print(f"{threads:7d}  {ours}, 224×{padded} beside 224×{square}: {gain:.2f}")
@@ -281,7 +293,7 @@ def main() -> None:
         print(f"{words.episodes * words.frames:,} frames, 3 cameras, {size:.1f} kB a picture")
         first_batch(bench)
         padded = make_bench(Path(folder) / "padded", episodes=words.episodes, frames=words.frames, height=168)
-        print("threads  reader              samples/s   ratio  range              cpu")
+        print("threads  reader              samples/s   ratio  range              cpu   least")
         for threads in words.threads:
             compare({224: bench, 168: padded}, threads=threads, seconds=words.seconds, rounds=words.rounds)
 

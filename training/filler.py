@@ -122,15 +122,14 @@ class Filler:
         if not samples:
             return []
         row_P, _, _, component_P, position_P = (np.array(column) for column in zip(*samples, strict=True))
-        batch.state[row_P], batch.actions[row_P] = 0, 0
-        batch.state_mask[row_P], batch.action_mask[row_P] = (
-            self._state_mask_CW[component_P],
-            self._action_mask_CW[component_P],
-        )
-        batch.positions[row_P], batch.components[row_P] = position_P, component_P
+        rows = _evenly(row_P)
+        batch.state[rows], batch.actions[rows], batch.image_mask[rows] = 0, 0, True
+        batch.state_mask[rows] = self._state_mask_CW[component_P]
+        batch.action_mask[rows] = self._action_mask_CW[component_P]
+        batch.positions[rows], batch.components[rows] = position_P, component_P
         episodes = [self.episode(sample) for sample in samples]
         recorded = [self._fill_row(batch, *pair) for pair in zip(samples, episodes, strict=True)]
-        batch.step_mask[row_P] = np.arange(batch.step_mask.shape[1]) < np.array(recorded)[:, None]
+        batch.step_mask[rows] = np.arange(batch.step_mask.shape[1]) < np.array(recorded)[:, None]
         return episodes
 
     def episode(self, sample: Sample) -> EpisodeFrames:
@@ -201,16 +200,17 @@ class Filler:
     def _fill_pictures(self, batch: Batch, sample: Sample, episode: EpisodeFrames) -> None:
         """The pictures that this sample shows; black where there is none."""
         row, shard, shown = sample.row, self.runs[sample.run].shard, self.shown(sample, episode)
-        batch.image_mask[row] = [camera is not None for camera in shown]
-        for square, camera in zip(batch.images[row], shown, strict=True):
-            if camera is None:
-                square[:] = 0
+        places = [episode.cameras[camera] if camera else None for camera in shown]
+        found = self._shards.pictures(shard, places, sample.frame)
+        for slot, (square, picture) in enumerate(zip(batch.images[row], found, strict=True)):
+            if picture is None:
+                square[:], batch.image_mask[row, slot] = 0, False
                 continue
-            jpeg, height, width = self._shards.picture(shard, episode.cameras[camera], sample.frame)
+            jpeg, height, width = picture
             try:
                 decode_centred(jpeg, height, width, out=square)
             except EpisodeError as error:
-                where = f"{batch.sample_ids[row]}.{camera} in {shard}.tar"
+                where = f"{batch.sample_ids[row]}.{shown[slot]} in {shard}.tar"
                 raise SchemaError(
                     f"the picture of sample {where} is broken ({error}); run `robomix lake verify`"
                 ) from error
@@ -229,6 +229,14 @@ def _view(lock: Lock, index: int, *, cameras: tuple[str, ...]) -> _View:
         is_delta=bool(rule.is_delta.any()),
         prefix=component.prompt_prefix,
     )
+
+
+def _evenly(row_P: NDArray[np.int64]) -> slice | NDArray[np.int64]:
+    """The rows as a slice where they stand at even distances, which numpy goes through ten times as fast."""
+    first, last = row_P.item(0), row_P.item(-1)
+    step = max(1, (last - first) // max(1, row_P.size - 1))
+    even_P = np.arange(first, last + 1, step)
+    return slice(first, last + 1, step) if np.array_equal(even_P, row_P) else row_P
 
 
 def _together(places: tuple[int, ...]) -> slice | list[int]:

@@ -8,7 +8,7 @@ keeps what is hot; from elsewhere segments are fetched by range and the least re
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -140,17 +140,28 @@ class ShardCache:
         """The numbers of these signals, one after the other, and the places of those cameras that are there."""
         return self._episodes[shard, row_group, wanted]
 
-    def picture(self, shard: str, places: CameraPlaces, frame: int) -> tuple[memoryview | bytes, int, int]:
-        """The JPEG of one frame, and the height and width that it decodes to."""
-        offset, length, height, width = places[frame]
-        if self.is_local:
-            return self._tars[shard][offset : offset + length], height, width
+    def pictures(
+        self, shard: str, places: Iterable[CameraPlaces | None], frame: int
+    ) -> Iterator[tuple[memoryview | bytes, int, int] | None]:
+        """Each camera's JPEG of one frame, and the height and width that it decodes to; None for None."""
+        tar = self._tars[shard] if self.is_local else None
+        for one in places:
+            if one is None:
+                yield None
+                continue
+            offset, length, height, width = one[frame]
+            jpeg = self._far(shard, one, frame) if tar is None else tar[offset : offset + length]
+            yield jpeg, height, width
+
+    def _far(self, shard: str, places: CameraPlaces, frame: int) -> memoryview | bytes:
+        """A JPEG of a remote lake: what was fetched ahead, or out of a whole segment."""
+        offset, length, _, _ = places[frame]
         if (jpeg := self.held.get((shard, offset))) is not None:
-            return jpeg, height, width
+            return jpeg
         first = frame - frame % SEGMENT_FRAMES
         last = min(first + SEGMENT_FRAMES, len(places.offset_T)) - 1
         start, stop = places.offset_T.item(first), places.offset_T.item(last) + places.length_T.item(last)
-        return memoryview(self._segments[shard, start, stop])[offset - start : offset - start + length], height, width
+        return memoryview(self._segments[shard, start, stop])[offset - start : offset - start + length]
 
     def _fetch(self, segment: tuple[str, int, int]) -> bytes:
         shard, start, stop = segment
