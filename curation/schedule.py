@@ -70,7 +70,7 @@ def build(quota_C: NDArray[np.int64], num_frames_C: NDArray[np.int64], *, seed: 
     begin_C = np.cumsum(lanes_C) - lanes_C
     quota_K = np.concatenate([slots_K for slots_K, _ in cuts])
     narrow = np.uint16 if quota_K.size <= 1 << 16 else np.uint32
-    component_lane_B = np.empty(BLOCK, narrow)
+    component_lane_B: NDArray[np.unsignedinteger] = np.empty(BLOCK, narrow)
     for component_S, lane_of_S in zip(
         component_B.reshape(-1, _PIECE), component_lane_B.reshape(-1, _PIECE), strict=True
     ):
