@@ -61,7 +61,7 @@ class Outline:
             versions=lock.versions,
             tables=_tables((table.name, digest) for digest, table in lock.embodiments.items()),
             components=_components(rows),
-            episodes=_episodes(runs.with_columns(frames=pl.Series(lock.run_index().num_frames_R)), rows),
+            episodes=_episodes(runs.with_columns(frames=pl.Series(lock.run_index().selected_R)), rows),
             held_out=len(set(lock.held_out["episode_id"].to_pylist())),
             statistics=cast(pl.DataFrame, pl.from_arrow(lock.stats)),
         )

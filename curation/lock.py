@@ -1,8 +1,10 @@
 """A lock: what a recipe comes to on one state of a lake, whole in itself, so that training never opens the catalogue.
 
-A folder: `lock.json` (components with integer quotas, pinned table versions, embodiments), `runs.parquet` (which
-frames, and where they lie), `stats.parquet` (what normalization needs) and `held_out.parquet`. The digest covers
-every value in it but the lake's URI, so a copied lake gives the same lock. Made by `curation.make_lock`.
+A folder: `lock.json` (components with integer quotas, pinned table versions, embodiments), `runs.arrow` (which
+frames, and where they lie), `stats.parquet` (what normalization needs) and `held_out.arrow`. The digest covers
+every value in it but the lake's URI, so a copied lake gives the same lock. Made by `curation.make_lock`. Tables that
+grow with the lake are mapped into memory, so that opening a lock of a million runs reads each of their bytes once, to
+compare the file's digest, and keeps none.
 """
 # Legend: C components, R runs.
 
@@ -25,7 +27,8 @@ from curation.recipe_model import Normalization
 from curation.resample import ratio
 from curation.statistics import STATS
 from curation.table_digest import table_digest
-from schema.digest import digest_json
+from schema.arrays import as_numpy
+from schema.digest import Hasher, digest_bytes, digest_json, feed_file
 from schema.embodiment import Dimension, Embodiment
 from schema.errors import ConfigError
 from schema.lake import Lake
@@ -46,7 +49,7 @@ RUNS = pa.schema(
         ("instructions", pa.list_(_SHARED)),  # at least one text
     ]
 )
-"""Columns of runs.parquet and held_out.parquet, without nulls."""
+"""Columns of `runs` and `held_out`, without nulls."""
 CHUNK_STOP = pa.field("chunk_stop", pa.int32())
 """One more column of both where frames that chunks read lie after those at which they start: where chunks end."""
 
@@ -130,12 +133,8 @@ class Lock:
 
     def run_index(self) -> Runs:
         """Where each component frame lies in `runs`."""
-        start_R, stop_R = (self.runs[name].to_numpy().astype(np.int64) for name in ("start", "stop"))
-        return Runs(
-            num_frames_R=-(-(stop_R - start_R) // self.every),
-            component_R=self.runs["component"].to_numpy().astype(np.int64),
-            every=self.every,
-        )
+        start_R, stop_R, component_R = (as_numpy(whole(self.runs[name])) for name in ("start", "stop", "component"))
+        return Runs(num_frames_R=-((start_R - stop_R) // self.every), component_R=component_R, every=self.every)
 
     def step_rate_hz(self, component: Component) -> float:
         """How many steps of a component's chunks are acted out in a second."""
@@ -184,8 +183,9 @@ class Lock:
 
     def files(self) -> dict[str, bytes]:
         """The lock's files by name; lock.json comes last, since a lock is there when that file is."""
-        tables = {f"{name}.parquet": _parquet(getattr(self, name)) for name in _TABLES}
-        head = {"digest": self.digest, "lake": self.lake, **_values(self)}
+        tables = {_file(name): _encoded(name, getattr(self, name)) for name in _TABLES}
+        digests = {file: digest_bytes(data) for file, data in tables.items()}
+        head = {"digest": self.digest, "lake": self.lake, "files": digests, **_values(self)}
         return {**tables, "lock.json": json.dumps(head, indent=1, ensure_ascii=False).encode()}
 
     @classmethod
@@ -198,25 +198,29 @@ class Lock:
         fs, root = open_store(str(path))
         head = _head(fs, root, where=str(path))
         try:
-            lock = _lock(
-                head, {name: pq.read_table(BytesIO(fs.cat_file(f"{root}/{name}.parquet"))) for name in _TABLES}
-            )
+            tables = {name: _read(fs, root, name) for name in _TABLES}
+            lock = _lock(head, {name: table for name, (table, _) in tables.items()})
+            are_whole = head.get("files") == {_file(name): digest for name, (_, digest) in tables.items()}
+            digest = digest_json(_values(lock, tables=head["tables"] if are_whole else None))
         except (FileNotFoundError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise ConfigError(
                 f"the lock is damaged ({type(error).__name__}: {error}): expected the four files that `lock` writes; "
                 f"make it again from its recipe, or copy it again ({path})"
             ) from error
-        if lock.digest != head["digest"]:
+        if digest != head["digest"]:
             raise ConfigError(
-                f"the lock was changed after it was made: its values have digest {lock.digest!r}, expected "
+                f"the lock was changed after it was made: its values have digest {digest!r}, expected "
                 f"{head['digest']!r}; change the recipe and make a new lock instead, or copy this one again ({path})"
             )
+        lock.__dict__["digest"] = digest  # as the cached property would: the tables need not be gone through again
         return lock
 
 
 _LATER: Mapping[str, object] = {field.name: field.default for field in fields(Lock) if field.default is not MISSING}
 """Fields that came later, and what they are in a lock without them: then the digest does not cover them."""
 _TABLES: Mapping[str, pa.Schema] = {"runs": RUNS, "held_out": RUNS, "stats": STATS}
+_MAPPED = ("runs", "held_out")
+"""Tables with a row for each run, kept as Arrow files."""
 
 
 def register(lock: Lock, lake: Lake) -> str:
@@ -228,8 +232,8 @@ def register(lock: Lock, lake: Lake) -> str:
     return folder
 
 
-def _values(lock: Lock) -> dict[str, Any]:
-    """What the digest covers, as JSON: the tables stand for themselves by their own digests."""
+def _values(lock: Lock, *, tables: dict[str, str] | None = None) -> dict[str, Any]:
+    """What the digest covers, as JSON: the tables stand for themselves by their own digests, known or taken here."""
     return {
         "format_version": FORMAT_VERSION,
         "recipe": lock.recipe,
@@ -244,7 +248,7 @@ def _values(lock: Lock) -> dict[str, Any]:
         "cameras": {slot: list(names) for slot, names in lock.cameras.items()},
         "components": [asdict(component) for component in lock.components],
         "embodiments": {digest: table.model_dump(mode="json") for digest, table in lock.embodiments.items()},
-        "tables": {name: table_digest(getattr(lock, name)) for name in _TABLES},
+        "tables": tables or {name: table_digest(getattr(lock, name)) for name in _TABLES},
         **{name: value for name, default in _LATER.items() if (value := getattr(lock, name)) != default},
     }
 
@@ -290,7 +294,12 @@ def _lock(head: dict[str, Any], tables: dict[str, pa.Table]) -> Lock:
 def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
     if schema is RUNS and CHUNK_STOP.name in table.column_names:
         schema = schema.append(CHUNK_STOP)
-    return table.select(schema.names).cast(schema)
+    return table if table.schema == schema else table.select(schema.names).cast(schema)
+
+
+def whole(column: pa.ChunkedArray) -> pa.Array:
+    """The column as one array; where it is one already, as in a mapped file, nothing is copied."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _digest_there(data: bytes) -> str | None:
@@ -300,7 +309,34 @@ def _digest_there(data: bytes) -> str | None:
         return None
 
 
-def _parquet(table: pa.Table) -> bytes:
+def _file(name: str) -> str:
+    return f"{name}.arrow" if name in _MAPPED else f"{name}.parquet"
+
+
+def _encoded(name: str, table: pa.Table) -> bytes:
+    """The table's file; a mapped one is a single piece, so that its columns are arrays as they lie."""
     sink = BytesIO()
-    pq.write_table(table, sink, compression="zstd")
+    if name not in _MAPPED:
+        pq.write_table(table, sink, compression="zstd")
+        return sink.getvalue()
+    single = table.unify_dictionaries().combine_chunks()
+    with pa.ipc.new_file(sink, single.schema) as writer:
+        writer.write_table(single)
     return sink.getvalue()
+
+
+def _read(fs: Any, root: str, name: str) -> tuple[pa.Table, str]:
+    """A table and the digest of its file; locks made before there were mapped files have Parquet alone."""
+    file = f"{root}/{_file(name)}"
+    if name in _MAPPED and not fs.exists(file):
+        file = f"{root}/{name}.parquet"
+    if "file" in fs.protocol:
+        hasher = Hasher()
+        feed_file(hasher, Path(file))
+        digest, source = hasher.hexdigest(), pa.memory_map(file)
+    else:
+        data = fs.cat_file(file)
+        digest, source = digest_bytes(data), pa.BufferReader(data)
+    if file.endswith(".arrow"):
+        return pa.ipc.open_file(source).read_all(), digest
+    return pq.ParquetFile(source).read(), digest  # `read_table` imports pandas: half a second and 30 MB

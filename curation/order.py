@@ -6,7 +6,7 @@ calls, so seeking is free and any number of readers can share one sequence. Runs
 """
 
 # Legend: P positions, C components, K component lanes, R runs, J entries of the jump table, U undecided positions.
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from curation.schedule import SEGMENT_FRAMES, Schedule
 from schema.errors import ConfigError, problems
 
 _EPOCH, SHORT, WINDOW = 2, 3, 4  # purposes of keys, see feistel.key; 1 is the schedule's
+_JUMPS_AT_ONCE = 1 << 16
+"""A table of millions of entries is made in pieces, so that opening it needs no more memory than it keeps."""
 
 
 def window_segments(quota_C: NDArray[np.int64], total: int) -> NDArray[np.int64]:
@@ -178,43 +180,58 @@ class Runs:
         ConfigError: a run without frames, or runs that are not sorted by component.
     """
 
-    num_frames_R: NDArray[np.int64]
+    num_frames_R: InitVar[NDArray[np.integer]]
     """Selected frames of each run, at least 1."""
-    component_R: NDArray[np.int64]
+    component_R: InitVar[NDArray[np.integer]]
     """Component of each run, ascending."""
     every: int = 1
     """Frames from one selected frame of a run to the next."""
     component_run_start_C: NDArray[np.int64] = field(init=False, repr=False)
     """First run of each component, and last the number of runs; as long as the components plus 1."""
-    frame_start_R: NDArray[np.int64] = field(init=False, repr=False)
+    frame_start_R: NDArray[np.integer] = field(init=False, repr=False)
     """Frames in all runs before each run, and last all frames; as long as the runs plus 1."""
     _jump_J: NDArray[np.int32] = field(init=False, repr=False)
     """The run that holds frame j << shift: where a search begins, the next entry is where it ends."""
     _shift: int = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        num_frames_R, component_R = np.asarray(self.num_frames_R, np.int64), np.asarray(self.component_R, np.int64)
-        if num_frames_R.size == 0 or (num_frames_R < 1).any() or (np.diff(component_R, prepend=0) < 0).any():
+    def __post_init__(self, num_frames_R: NDArray[np.integer], component_R: NDArray[np.integer]) -> None:
+        runs = num_frames_R.size
+        if runs == 0 or num_frames_R.min() < 1 or component_R[0] < 0 or (component_R[1:] < component_R[:-1]).any():
             raise ConfigError(
                 "expected at least one run, each with frames and a component >= 0, sorted by component: "
                 "the lock's table of runs is damaged; make the lock again"
             )
-        start_R = np.concatenate([[0], np.cumsum(num_frames_R)])
-        shift = max(0, int(start_R[-1]).bit_length() - num_frames_R.size.bit_length() - 1)
-        first_J = np.arange((int(start_R[-1]) >> shift) + 2) << shift
-        jump_J = np.minimum(np.searchsorted(start_R, first_J, side="right") - 1, num_frames_R.size - 1)
+        frames = int(num_frames_R.sum(dtype=np.int64))
+        start_R = np.zeros(runs + 1, np.uint32 if frames < 1 << 32 else np.int64)
+        np.cumsum(num_frames_R, dtype=start_R.dtype, out=start_R[1:])
+        shift = max(0, frames.bit_length() - runs.bit_length() + 1)
+        jump_J = np.empty((frames >> shift) + 2, np.int32)
+        for first in range(0, jump_J.size, _JUMPS_AT_ONCE):
+            part_J = jump_J[first : first + _JUMPS_AT_ONCE]
+            frame_J = np.minimum(np.arange(first, first + part_J.size) << shift, frames).astype(start_R.dtype)
+            part_J[:] = np.minimum(np.searchsorted(start_R, frame_J, side="right") - 1, runs - 1)
         starts_C = np.searchsorted(component_R, np.arange(component_R[-1] + 2))
         object.__setattr__(self, "component_run_start_C", starts_C)
         object.__setattr__(self, "frame_start_R", start_R)
-        object.__setattr__(self, "_jump_J", jump_J.astype(np.int32))
+        object.__setattr__(self, "_jump_J", jump_J)
         object.__setattr__(self, "_shift", shift)
+
+    @property
+    def selected_R(self) -> NDArray[np.int64]:
+        """Selected frames of each run."""
+        return np.diff(self.frame_start_R).astype(np.int64)
+
+    @property
+    def owner_R(self) -> NDArray[np.int64]:
+        """Component of each run."""
+        return np.repeat(np.arange(self.component_run_start_C.size - 1), np.diff(self.component_run_start_C))
 
     def locate(
         self, component_P: NDArray[np.int64], frame_P: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Run (its row in the table) and frame counted from the run's start of each one; frames are not checked.
 
-        A table one to four times as long as the runs narrows each search to a few of them.
+        A table of a quarter to one entry per run narrows each search to a few of them.
         """
         target_P = self.frame_start_R[self.component_run_start_C[component_P]] + frame_P
         bucket_P = target_P >> self._shift

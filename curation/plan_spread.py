@@ -61,4 +61,4 @@ def _episodes(order: Order, episodes: Runs, positions: NDArray[np.int64]) -> NDA
 def _shuffled(episodes: Runs, draws_C: NDArray[np.float64], frames_C: NDArray[np.int64]) -> float:
     """Expected distinct episodes among so many draws of each component: one is missed when all of its frames are."""
     drawn_C = np.minimum(draws_C / frames_C, 1 - 1e-12)
-    return float(-np.expm1(episodes.num_frames_R * np.log1p(-drawn_C)[episodes.component_R]).sum())
+    return float(-np.expm1(episodes.selected_R * np.log1p(-drawn_C)[episodes.owner_R]).sum())

@@ -128,10 +128,11 @@ def sightings(lock: Lock, episode_id: str, *, stop: int) -> Sightings:
         )
     runs, order = lock.run_index(), lock.order()
     start_R, component_R = lock.runs["start"].to_numpy(), lock.runs["component"].to_numpy()
-    first_R = runs.frame_start_R[:-1] - runs.frame_start_R[runs.component_run_start_C[component_R]]
+    selected_R, frame_start_R = runs.selected_R, runs.frame_start_R.astype(np.int64)
+    first_R = frame_start_R[:-1] - frame_start_R[runs.component_run_start_C[component_R]]
     positions, frames = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for run in mine_R.tolist():
-        asked_F = first_R[run] + np.arange(runs.num_frames_R[run])
+        asked_F = first_R[run] + np.arange(selected_R[run])
         position_P, frame_P = positions_of(order, int(component_R[run]), asked_F, stop=stop)
         positions.append(position_P)
         frames.append((frame_P - first_R[run]) * lock.every + start_R[run])
@@ -140,7 +141,7 @@ def sightings(lock: Lock, episode_id: str, *, stop: int) -> Sightings:
     return Sightings(
         episode_id=episode_id,
         components=tuple(lock.components[index].name for index in np.unique(component_R[mine_R])),
-        frames=int(runs.num_frames_R[mine_R].sum()),
+        frames=int(selected_R[mine_R].sum()),
         stop=stop,
         position_P=position_P[ascending],
         frame_P=np.concatenate(frames)[ascending],

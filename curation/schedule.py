@@ -21,6 +21,8 @@ SEGMENT_FRAMES = 32
 """Frames per segment, the unit of reading; a component has no more lanes than segments."""
 
 _SHUFFLE = 1  # purpose of a key, see feistel.key
+_PIECE = 1 << 16
+"""Slots that are worked on together: their numbers stay in the processor's cache, and take little memory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -56,8 +58,10 @@ def build(quota_C: NDArray[np.int64], num_frames_C: NDArray[np.int64], *, seed: 
     assert lanes & (lanes - 1) == 0
     assert 1 <= lanes <= RUN_SLOTS
     component_B = component_of_slot(quota_C, seed)
-    slot_B = np.arange(BLOCK)
-    slots_CL = np.bincount(component_B.astype(np.int64) * lanes + slot_B % lanes, minlength=quota_C.size * lanes)
+    lane_S = np.arange(_PIECE) % lanes
+    slots_CL = np.zeros(quota_C.size * lanes, np.int64)
+    for component_S in component_B.reshape(-1, _PIECE):
+        slots_CL += np.bincount(component_S * np.int64(lanes) + lane_S, minlength=slots_CL.size)
     cuts = [
         _cut(slots_L, frames)
         for slots_L, frames in zip(slots_CL.reshape(-1, lanes), num_frames_C.tolist(), strict=True)
@@ -66,8 +70,11 @@ def build(quota_C: NDArray[np.int64], num_frames_C: NDArray[np.int64], *, seed: 
     begin_C = np.cumsum(lanes_C) - lanes_C
     quota_K = np.concatenate([slots_K for slots_K, _ in cuts])
     narrow = np.uint16 if quota_K.size <= 1 << 16 else np.uint32
-    lane_B = slot_B & (lanes_C - 1)[component_B]
-    component_lane_B = (begin_C[component_B] + lane_B).astype(narrow)
+    component_lane_B: NDArray[np.unsignedinteger] = np.empty(BLOCK, narrow)
+    for component_S, lane_of_S in zip(
+        component_B.reshape(-1, _PIECE), component_lane_B.reshape(-1, _PIECE), strict=True
+    ):
+        lane_of_S[:] = begin_C[component_S] + (lane_S & (lanes_C - 1)[component_S])
     return Schedule(
         component_lane_B=component_lane_B,
         rank_B=_ranks(component_lane_B, quota_K),
@@ -108,7 +115,7 @@ def component_of_slot(quota_C: NDArray[np.int64], seed: int) -> NDArray[np.unsig
     component_R = np.tile(np.arange(quota_C.size, dtype=narrow), NUM_RUNS)
     sorted_B = np.repeat(component_R, per_run_RC.reshape(-1)).reshape(NUM_RUNS, RUN_SLOTS)
     shuffled_B: NDArray[np.unsignedinteger] = np.empty(sorted_B.shape, narrow)
-    for rows in np.split(np.arange(NUM_RUNS), 16):  # 65,536 slots at a time stay in the processor's cache
+    for rows in np.arange(NUM_RUNS).reshape(-1, _PIECE // RUN_SLOTS):
         key_R = feistel.key(seed, _SHUFFLE, rows)
         place = feistel.permute(np.arange(RUN_SLOTS)[None], RUN_SLOTS, key_R[:, None])
         shuffled_B[rows[:, None], place] = sorted_B[rows]
@@ -131,7 +138,10 @@ def _cut(slots_L: NDArray[np.int64], num_frames: int) -> tuple[NDArray[np.int64]
 def _ranks(component_lane_B: NDArray[np.unsignedinteger], quota_K: NDArray[np.int64]) -> NDArray[np.uint32]:
     """How many earlier slots have the same component lane."""
     rank_B = np.empty(component_lane_B.size, np.uint32)
-    begin_K = np.cumsum(quota_K) - quota_K
-    order_B = np.argsort(component_lane_B, kind="stable")
-    rank_B[order_B] = np.arange(component_lane_B.size) - np.repeat(begin_K, quota_K)
+    before_K = np.zeros(quota_K.size, np.int64)
+    for lane_S, rank_S in zip(component_lane_B.reshape(-1, _PIECE), rank_B.reshape(-1, _PIECE), strict=True):
+        here_K = np.bincount(lane_S, minlength=quota_K.size)
+        first_K = np.cumsum(here_K) - here_K
+        rank_S[np.argsort(lane_S, kind="stable")] = np.arange(_PIECE) + np.repeat(before_K - first_K, here_K)
+        before_K += here_K
     return rank_B

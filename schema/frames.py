@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from schema.arrays import as_numpy
 from schema.episode import Episode, Numbers
 from schema.errors import ConfigError
 from schema.layout import DEFAULT_WIDTH, slots
@@ -79,7 +80,7 @@ def numbers(column: pa.ChunkedArray) -> Numbers | None:
         is_fixed = pa.types.is_fixed_size_list(array.type)
         shape.append(array.type.list_size if is_fixed else (array.value_lengths()[0].as_py() if len(array) else 0))
         array = array.flatten()
-    return cast(Numbers, array.to_numpy(zero_copy_only=False).reshape(shape))
+    return cast(Numbers, as_numpy(array).reshape(shape))
 
 
 def common_type(types: Sequence[pa.DataType]) -> pa.DataType:

@@ -7,23 +7,30 @@ feeds a plain loop, Ray Train and numpy alike.
 # Legend: B samples of this rank, P positions, T frames, H steps of a chunk, W padded width.
 
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from curation.lock import Lock
-from curation.order import rank_positions
 from schema.errors import ConfigError, problems
 from schema.lake import Lake
+from training.ahead import Ahead
 from training.batch import Batch
 from training.filler import Filler, Sample
+from training.sample_plan import SamplePlan
 from training.shard_cache import ShardCache
 
 _AHEAD = 2
 """Batches in the making beyond the one that is waited for."""
-_ORDER_CALL = 4096
-"""Positions per call of the order: fewer cost more each."""
+
+
+class _Pending(NamedTuple):
+    """A batch in the making, of these samples, by these parts of the work."""
+
+    batch: Batch
+    samples: list[Sample]
+    parts: list[Future[None]]
 
 
 class Loader:
@@ -56,21 +63,27 @@ class Loader:
             position: Where to begin: a multiple of batch_size × world_size, such as `position` of an earlier one.
             threads: Decoding threads; 0 decodes where the batch is asked for.
             lake: The lake's URI, where it has moved since it was locked.
-            cache_bytes: At most so much of a remote lake's pictures is kept in memory.
+            cache_bytes: At most so much of a remote lake's pictures is kept in memory, of those that come next.
         """
         _check(batch_size=batch_size, rank=rank, world_size=world_size, position=position, threads=threads)
         self.lock, self.batch_size, self.rank, self.world_size = lock, batch_size, rank, world_size
         self.position = position
         """The global position of the next batch; give it to a new loader to go on here."""
-        self._filler = Filler(lock, ShardCache(Lake(lake or lock.lake), cache_bytes=cache_bytes))
-        self._order, self._runs = lock.order(), lock.run_index()
-        self._planned: deque[list[Sample]] = deque()
-        self._pending: deque[tuple[Batch, list[Future[None]]]] = deque()
+        self.shards = ShardCache(Lake(lake or lock.lake), cache_bytes=cache_bytes)
+        self._filler = Filler(lock, self.shards)
+        self._plan = SamplePlan(lock, self._filler.runs, batch_size=batch_size, rank=rank, world_size=world_size)
+        self.ahead: Ahead | None = None
+        """What fetches from a remote lake."""
+        if not self.shards.is_local:
+            at_least = batch_size * (_AHEAD + 2)
+            self.ahead = Ahead(self.shards, self._filler, memory_bytes=cache_bytes, at_least=at_least)
+            self._plan.watch(self.ahead.expect)
+        self._plan.seek(position)
+        self._pending: deque[_Pending] = deque()
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="robomix-loader") if threads else None
         self._ring = [self._empty() for _ in range(_AHEAD + 2)]
         self._turn = 0
-        self._ahead = position
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -79,11 +92,37 @@ class Loader:
         """The next batch of this rank; SchemaError that names shard and sample where its bytes are gone or broken."""
         while len(self._pending) <= (_AHEAD if self._pool else 0):
             self._pending.append(self._begin())
-        batch, parts = self._pending.popleft()
+        batch, samples, parts = self._pending[0]
         for part in parts:
             part.result()
+        self._pending.popleft()  # one that failed stays, so that nothing is left out by asking again
+        if self.ahead is not None:
+            self.ahead.release(samples)
         self.position += self.batch_size * self.world_size
         return batch
+
+    def state(self) -> int:
+        """All that is needed to go on here: `position`, as one integer."""
+        return self.position
+
+    def seek(self, position: int) -> None:
+        """Go on at another position, such as an earlier `state()`."""
+        _check(
+            batch_size=self.batch_size,
+            rank=self.rank,
+            world_size=self.world_size,
+            position=position,
+            threads=self._threads,
+        )
+        for _, _, parts in self._pending:
+            for part in parts:
+                part.cancel()
+            wait(part for part in parts if not part.cancelled())
+        self._pending.clear()
+        if self.ahead is not None:
+            self.ahead.forget()
+        self._plan.seek(position)
+        self.position = position
 
     def __enter__(self) -> Self:
         return self
@@ -95,41 +134,29 @@ class Loader:
 
     def close(self) -> None:
         """Stop the threads."""
+        if self.ahead is not None:
+            self.ahead.close()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
     # ── what comes next ────────────────────────────────────────────────────────────────────────────────────────
 
-    def _begin(self) -> tuple[Batch, list[Future[None]]]:
+    def _begin(self) -> "_Pending":
         """Start to fill the next free batch of the ring."""
-        if not self._planned:
-            self._plan()
-        samples = self._planned.popleft()
+        samples = self._plan.batch()
+        if self.ahead is not None and self._plan.ahead < self.ahead.reach:
+            self._plan.extend()
         batch = self._ring[self._turn % len(self._ring)]
         self._turn += 1
         if self._pool is None:
-            self._filler.fill(batch, samples)
-            return batch, []
+            return _Pending(batch, samples, [_done(lambda: self._fill(batch, samples))])
         parts = [samples[start :: self._threads] for start in range(self._threads)]
-        return batch, [self._pool.submit(self._filler.fill, batch, part) for part in parts if part]
+        return _Pending(batch, samples, [self._pool.submit(self._fill, batch, part) for part in parts if part])
 
-    def _plan(self) -> None:
-        """Ask the order for the samples of the next batches."""
-        global_batch = self.batch_size * self.world_size
-        stop = self._ahead + global_batch * max(1, _ORDER_CALL // self.batch_size)
-        positions = rank_positions(self._ahead, stop, rank=self.rank, world_size=self.world_size)
-        self._ahead = stop
-        found = self._order.samples(positions)
-        runs, offsets = self._runs.locate(found.component, found.frame)
-        frames = self._filler.runs.start_R[runs] + offsets
-        rows = zip(runs.tolist(), frames.tolist(), found.component.tolist(), positions.tolist(), strict=True)
-        samples = [
-            Sample(row=number % self.batch_size, run=run, frame=frame, component=component, position=position)
-            for number, (run, frame, component, position) in enumerate(rows)
-        ]
-        self._planned.extend(
-            samples[start : start + self.batch_size] for start in range(0, len(samples), self.batch_size)
-        )
+    def _fill(self, batch: Batch, samples: list[Sample]) -> None:
+        if self.ahead is not None:
+            self.ahead.wait(samples)
+        self._filler.fill(batch, samples)
 
     def _empty(self) -> Batch:
         return Batch.empty(
@@ -139,6 +166,17 @@ class Loader:
             width=self.lock.width,
             steps=self.lock.chunk_steps,
         )
+
+
+def _done(work: Callable[[], None]) -> Future[None]:
+    """The work done here and now, as a thread would have done it."""
+    future: Future[None] = Future()
+    try:
+        work()
+        future.set_result(None)
+    except Exception as error:  # noqa: BLE001 - raised where the result is asked for
+        future.set_exception(error)
+    return future
 
 
 def _check(*, batch_size: int, rank: int, world_size: int, position: int, threads: int) -> None:

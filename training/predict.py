@@ -89,7 +89,7 @@ def _runs(policy: Policy, lock: Lock, lake: Lake, *, episodes: Sequence[str]) ->
         return lock.held_out
     everything = pa.concat_tables([lock.held_out, lock.runs]).unify_dictionaries()
     if unknown := sorted(set(episodes) - set(_ids(everything))):
-        raise ConfigError(f"the lock has no episode {', '.join(unknown)}: see `episode_id` in its held_out.parquet")
+        raise ConfigError(f"the lock has no episode {', '.join(unknown)}: see `episode_id` in its held_out.arrow")
     return everything.filter(pa.array([one in set(episodes) for one in _ids(everything)]))
 
 

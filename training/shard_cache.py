@@ -1,4 +1,4 @@
-"""What a loader keeps at hand of the shards: opened files, episodes' numbers, and segments' bytes; all bounded.
+"""What a loader keeps at hand of the shards: mapped files, episodes' numbers, and segments' bytes; all bounded.
 
 The unit of numbers is an episode (one row group of the Parquet), the unit of pictures the byte range of a segment of
 32 frames (about 1.5 MB of a tar), never a whole shard. Local tars are mapped into memory and the operating system
@@ -6,12 +6,10 @@ keeps what is hot; from elsewhere segments are fetched by range and the least re
 """
 # Legend: T frames of an episode, S state and A action dimensions of its robot.
 
-import mmap
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -19,9 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from schema.arrays import as_numpy
 from schema.errors import SchemaError
 from schema.frames import numbers
 from schema.lake import Lake
+from training.ranges import RangedFile, Ranges
 
 SEGMENT_FRAMES = 32
 Key = TypeVar("Key", bound=Hashable)
@@ -29,11 +29,42 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Wanted:
+    """What is read of an episode: signals, one after the other, and those cameras that it has. Equal to itself only."""
+
+    state: tuple[str, ...]
+    action: tuple[str, ...]
+    cameras: tuple[str, ...]
+
+    def columns(self, there: frozenset[str]) -> list[str]:
+        """The Parquet columns to read of a shard that has these."""
+        signals = [name for name in (*self.state, *self.action) if name in there]
+        cameras = [f"camera.{name}" for name in self.cameras if f"camera.{name}" in there]
+        return signals + [f"{camera}.{leaf}" for camera in cameras for leaf in _LEAVES]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class CameraPlaces:
     """Where an episode's pictures of one camera stand in the tar, and how large they are."""
 
-    table_T4: NDArray[np.int64]
-    """`[T, 4]`: byte offset and length of each JPEG, and the height and width that it decodes to."""
+    offset_T: NDArray[np.int64]
+    length_T: NDArray[np.int32]
+    height_T: NDArray[np.uint16]
+    width_T: NDArray[np.uint16]
+
+    def __getitem__(self, frame: int) -> tuple[int, int, int, int]:
+        """Byte offset and length of a frame's JPEG, and the height and width that it decodes to."""
+        return (
+            self.offset_T.item(frame),
+            self.length_T.item(frame),
+            self.height_T.item(frame),
+            self.width_T.item(frame),
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return self.offset_T.nbytes + self.length_T.nbytes + self.height_T.nbytes + self.width_T.nbytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -44,29 +75,43 @@ class EpisodeFrames:
     action_TA: NDArray[np.float32]
     cameras: dict[str, CameraPlaces]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        places = sum(places.nbytes for places in self.cameras.values())
+        return self.state_TS.nbytes + self.action_TA.nbytes + places + _EPISODE_OVERHEAD
+
 
 class Recent(Generic[Key, Value]):
     """A cache that makes each value once, even when threads ask together, and drops what was used longest ago."""
 
-    def __init__(self, capacity: int, *, cost: Callable[[Value], int] = lambda _: 1) -> None:
-        self._capacity, self._cost = capacity, cost
+    def __init__(
+        self, capacity: int, make: Callable[[Key], Value], *, cost: Callable[[Value], int] = lambda _: 1
+    ) -> None:
+        """Hold values until their costs, one each by default, sum to more than this."""
+        self._capacity, self._make, self._cost = capacity, make, cost
         self._held: OrderedDict[Key, Value] = OrderedDict()
         self._lock = threading.Lock()
         self._making: dict[Key, threading.Lock] = {}
         self._total = 0
 
-    def get(self, key: Key, make: Callable[[], Value]) -> Value:
+    def __getitem__(self, key: Key) -> Value:
         """The value of this key, made now if it is not held."""
+        try:  # each call is atomic, so that what is at hand needs no lock
+            value = self._held[key]
+            self._held.move_to_end(key)
+        except KeyError:
+            return self._made(key)
+        return value
+
+    def _made(self, key: Key) -> Value:
         with self._lock:
-            if key in self._held:
-                self._held.move_to_end(key)
-                return self._held[key]
             maker = self._making.setdefault(key, threading.Lock())
         with maker:
             with self._lock:
                 if key in self._held:
                     return self._held[key]
-            value = make()
+            value = self._make(key)
             with self._lock:
                 self._making.pop(key, None)
                 self._held[key] = value
@@ -80,79 +125,102 @@ class Recent(Generic[Key, Value]):
 class ShardCache:
     """Reads episodes and pictures of a lake's shards; safe for many threads."""
 
-    def __init__(self, lake: Lake, *, cache_bytes: int, max_episodes: int = 4096) -> None:
-        """`cache_bytes` bounds the pictures held of a remote lake, `max_episodes` the episodes' numbers."""
-        self._lake, self._is_local = lake, lake.is_local
-        self._parquets: Recent[str, tuple[pq.ParquetFile, threading.Lock]] = Recent(64)
-        self._episodes: Recent[tuple[object, ...], EpisodeFrames] = Recent(max_episodes)
-        self._tars: Recent[str, memoryview] = Recent(1024)
-        self._segments: Recent[tuple[str, int], bytes] = Recent(cache_bytes, cost=len)
+    def __init__(self, lake: Lake, *, cache_bytes: int, numbers_bytes: int = 2**29) -> None:
+        """`cache_bytes` bounds the pictures held of a remote lake, `numbers_bytes` the episodes' numbers and places."""
+        self.ranges = Ranges(lake)
+        self.is_local = self.ranges.is_local
+        self.held: dict[tuple[str, int], bytes] = {}
+        """Pictures of a remote lake that somebody fetched ahead, by shard and offset; see `training.ahead`."""
+        self._parquets: Recent[str, _Parquet] = Recent(_OPEN, lambda shard: _Parquet(self.ranges, f"{shard}.parquet"))
+        self._episodes = Recent(numbers_bytes, self._read, cost=lambda episode: episode.nbytes)
+        self._tars: Recent[str, memoryview] = Recent(_OPEN, lambda shard: self.ranges.map(f"{shard}.tar"))
+        self._segments = Recent(cache_bytes, self._fetch, cost=len)
 
-    def episode(
-        self, shard: str, row_group: int, *, state: tuple[str, ...], action: tuple[str, ...], cameras: tuple[str, ...]
-    ) -> EpisodeFrames:
+    def episode(self, shard: str, row_group: int, wanted: Wanted) -> EpisodeFrames:
         """The numbers of these signals, one after the other, and the places of those cameras that are there."""
+        return self._episodes[shard, row_group, wanted]
 
-        def make() -> EpisodeFrames:
-            table = self._row_group(shard, row_group, state, action, cameras)
-            return EpisodeFrames(
-                state_TS=_joined(table, state, shard),
-                action_TA=_joined(table, action, shard),
-                cameras={name: places for name in cameras if (places := _places(table, f"camera.{name}")) is not None},
-            )
+    def pictures(
+        self, shard: str, places: Iterable[CameraPlaces | None], frame: int
+    ) -> Iterator[tuple[memoryview | bytes, int, int] | None]:
+        """Each camera's JPEG of one frame, and the height and width that it decodes to; None for None."""
+        tar = self._tars[shard] if self.is_local else None
+        for one in places:
+            if one is None:
+                yield None
+                continue
+            offset, length, height, width = one[frame]
+            jpeg = self._far(shard, one, frame) if tar is None else tar[offset : offset + length]
+            yield jpeg, height, width
 
-        return self._episodes.get((shard, row_group, state, action, cameras), make)
-
-    def picture(self, shard: str, places: CameraPlaces, frame: int) -> tuple[memoryview, int, int]:
-        """The JPEG of one frame, and the height and width that it decodes to."""
-        offset, length, height, width = places.table_T4[frame].tolist()
-        if self._is_local:
-            tar = self._tars.get(shard, lambda: self._map(shard))
-            return tar[offset : offset + length], height, width
+    def _far(self, shard: str, places: CameraPlaces, frame: int) -> memoryview | bytes:
+        """A JPEG of a remote lake: what was fetched ahead, or out of a whole segment."""
+        offset, length, _, _ = places[frame]
+        if (jpeg := self.held.get((shard, offset))) is not None:
+            return jpeg
         first = frame - frame % SEGMENT_FRAMES
-        last = min(first + SEGMENT_FRAMES, len(places.table_T4)) - 1
-        start, stop = int(places.table_T4[first, 0]), int(places.table_T4[last, :2].sum())
-        segment = self._segments.get((shard, start), lambda: self._lake.read(f"{shard}.tar", start, stop))
-        return memoryview(segment)[offset - start : offset - start + length], height, width
+        last = min(first + SEGMENT_FRAMES, len(places.offset_T)) - 1
+        start, stop = places.offset_T.item(first), places.offset_T.item(last) + places.length_T.item(last)
+        return memoryview(self._segments[shard, start, stop])[offset - start : offset - start + length]
 
-    def _map(self, shard: str) -> memoryview:
-        with self._lake.local(f"{shard}.tar") as path, path.open("rb") as stream:
-            try:
-                return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
-            except ValueError as error:
-                raise SchemaError(f"{shard}.tar is empty, expected pictures; run `robomix lake verify`") from error
+    def _fetch(self, segment: tuple[str, int, int]) -> bytes:
+        shard, start, stop = segment
+        return self.ranges.read(f"{shard}.tar", start, stop)
 
-    def _row_group(self, shard: str, row_group: int, *wanted: tuple[str, ...]) -> pa.Table:
-        state, action, cameras = wanted
-        file, lock = self._parquets.get(shard, lambda: (self._open(shard), threading.Lock()))
-        there = set(file.schema_arrow.names)
-        columns = [name for name in (*state, *action) if name in there]
-        columns += [f"camera.{name}.{leaf}" for name in cameras if f"camera.{name}" in there for leaf in _LEAVES]
-        with lock:
-            return file.read_row_group(row_group, columns=columns, use_threads=False)
-
-    def _open(self, shard: str) -> pq.ParquetFile:
-        file = f"{shard}.parquet"
-        if self._lake.is_local:
-            with self._lake.local(file) as path:
-                return pq.ParquetFile(Path(path), memory_map=True)
-        return pq.ParquetFile(self._lake.fs.open(self._lake.path(file), "rb"))
+    def _read(self, key: tuple[str, int, Wanted]) -> EpisodeFrames:
+        shard, row_group, wanted = key
+        table = self._parquets[shard].row_group(row_group, wanted)
+        columns = dict(zip(table.column_names, table.columns, strict=True))
+        return EpisodeFrames(
+            state_TS=_joined(columns, wanted.state, shard),
+            action_TA=_joined(columns, wanted.action, shard),
+            cameras={
+                name: places
+                for name in wanted.cameras
+                if (places := _places(columns.get(f"camera.{name}"))) is not None
+            },
+        )
 
 
+class _Parquet:
+    """An opened shard's Parquet; what is wanted of it is looked up once."""
+
+    def __init__(self, ranges: Ranges, file: str) -> None:
+        if ranges.is_local:
+            self._file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(ranges.map(file))))
+        else:  # the pieces that a row group is made of are asked for together
+            self._file = pq.ParquetFile(pa.PythonFile(RangedFile(ranges, file), mode="r"), pre_buffer=True)
+        self._there = frozenset(self._file.schema_arrow.names)
+        self._columns: dict[Wanted, list[str]] = {}
+        self._lock = threading.Lock()
+
+    def row_group(self, number: int, wanted: Wanted) -> pa.Table:
+        """The wanted columns that are there."""
+        with self._lock:
+            if wanted not in self._columns:
+                self._columns[wanted] = wanted.columns(self._there)
+            return self._file.read_row_group(number, columns=self._columns[wanted], use_threads=False)
+
+
+_OPEN = 1024
+"""Shards of which the files are kept mapped, or their footers at hand."""
 _LEAVES = ("offset", "length", "height", "width")
+_EPISODE_OVERHEAD = 2048
+"""Bytes of objects around an episode's arrays, about."""
 
 
-def _joined(table: pa.Table, signals: tuple[str, ...], shard: str) -> NDArray[np.float32]:
-    parts = [numbers(table[name]) if name in table.schema.names else None for name in signals]
+def _joined(columns: dict[str, pa.ChunkedArray], signals: tuple[str, ...], shard: str) -> NDArray[np.float32]:
+    parts = [numbers(columns[name]) if name in columns else None for name in signals]
     absent = [name for name, part in zip(signals, parts, strict=True) if part is None]
     if absent:
         raise SchemaError(f"signals {absent} are not in {shard}.parquet, though the lock selects them; `lake verify`")
-    return np.concatenate([part for part in parts if part is not None], axis=1).astype(np.float32)
+    present = [part for part in parts if part is not None]
+    joined = np.empty((len(present[0]), sum(part.shape[1] for part in present)), np.float32)
+    return np.concatenate(present, axis=1, out=joined, casting="unsafe")
 
 
-def _places(table: pa.Table, column: str) -> CameraPlaces | None:
-    if column not in table.schema.names or table[column].null_count:
+def _places(column: pa.ChunkedArray | None) -> CameraPlaces | None:
+    if column is None or column.null_count:
         return None
-    camera = table[column].combine_chunks()
-    leaves = [camera.field(leaf).to_numpy(zero_copy_only=False).astype(np.int64) for leaf in _LEAVES]
-    return CameraPlaces(table_T4=np.stack(leaves, axis=1))
+    leaves = zip((field.name for field in column.type), column.combine_chunks().flatten(), strict=True)
+    return CameraPlaces(**{f"{leaf}_T": as_numpy(array) for leaf, array in leaves})

@@ -17,7 +17,7 @@ from model.config import ExpertConfig, Pi0Config, StemConfig, VisionConfig
 from schema.layout import LayoutName
 from training.config import TrainingConfig
 from training.normalize import centre_and_scale
-from training.shard_cache import ShardCache
+from training.shard_cache import ShardCache, Wanted
 
 _LOOKS = 32
 """Episodes of each robot that are looked at for their cameras, spread over the lock's table of runs."""
@@ -147,17 +147,18 @@ def _slots(lock: Lock, index: int, *, shards: ShardCache) -> tuple[SlotSpec, ...
     space = lock.embodiments[component.embodiment_table].action_space(component.action_space)
     members = [place for place, one in enumerate(lock.components) if robot_name(one) == robot_name(component)]
     mine = np.flatnonzero(np.isin(lock.runs["component"].to_numpy(), members))
-    wanted = tuple(dict.fromkeys(camera for names in lock.cameras.values() for camera in names))
+    cameras = tuple(dict.fromkeys(camera for names in lock.cameras.values() for camera in names))
+    wanted = Wanted(state=space.state, action=space.action, cameras=cameras)
     seen = []
     for run in mine[np.unique(np.linspace(0, len(mine) - 1, _LOOKS).astype(np.int64))].tolist():
         shard, row_group = lock.runs["shard"][run].as_py(), lock.runs["row_group"][run].as_py()
-        episode = shards.episode(shard, row_group, state=space.state, action=space.action, cameras=wanted)
+        episode = shards.episode(shard, row_group, wanted)
         seen.append(set(episode.cameras))
     return tuple(
         SlotSpec(
             slot=slot,
-            cameras=tuple(camera for camera in names if any(camera in cameras for cameras in seen)),
-            is_required=all(any(camera in cameras for camera in names) for cameras in seen),
+            cameras=tuple(camera for camera in names if any(camera in there for there in seen)),
+            is_required=all(any(camera in there for camera in names) for there in seen),
         )
         for slot, names in lock.cameras.items()
     )

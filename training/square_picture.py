@@ -9,9 +9,9 @@ def fit_into(pixels: Pixels, *, out: Pixels) -> None:
     inside[:] = resize(pixels, *inside.shape[:2])
 
 
-def decode_centred(jpeg: memoryview, height: int, width: int, *, out: Pixels) -> None:
+def decode_centred(jpeg: bytes | memoryview, height: int, width: int, *, out: Pixels) -> None:
     """The same for a JPEG of this size, decoded straight into its place where it need not be scaled."""
-    inside = _inside(height, width, out=out)
+    inside = out if height == width == len(out) else _inside(height, width, out=out)
     if inside.shape[:2] == (height, width) and inside.flags.c_contiguous:
         decode_into(jpeg, inside)
     else:
@@ -24,7 +24,10 @@ def _inside(height: int, width: int, *, out: Pixels) -> Pixels:
     fitted = (height, width) if max(height, width) == size else fitted_size(height, width, size=size)
     top, left = (size - fitted[0]) // 2, (size - fitted[1]) // 2
     bottom, right = top + fitted[0], left + fitted[1]
-    if fitted == (size, size):
-        return out
-    out[:top], out[bottom:], out[:, :left], out[:, right:] = 0, 0, 0, 0
+    if fitted[0] < size:
+        out[:top] = 0
+        out[bottom:] = 0
+    if fitted[1] < size:
+        out[:, :left] = 0
+        out[:, right:] = 0
     return out[top:bottom, left:right]

@@ -22,11 +22,13 @@ from training.batch import Batch
 from training.checkpoint import Head
 from training.config import TrainingConfig
 from training.loader import Loader
+from training.sampling_log import SamplingLog
 from training.shard_cache import ShardCache
 from training.spec import PolicySpec
 from training.step import Learner, Wrap
 
 METRICS = "metrics.jsonl"
+SAMPLING = "sampling"
 _CPU = torch.device("cpu")
 _TAIL_BYTES = 4096
 _THREADS = 1
@@ -72,7 +74,7 @@ def run(job: Job, seat: Seat, *, watch: Watch = lambda *_: None) -> None:
         checkpoint.refuse_others(head, lock=lock.digest, config=config, where=there[-1])
         learner.restore(state)
     with ExitStack() as stack:
-        book = stack.enter_context(_Book(lock, job, lake=lake, start=learner.step_number)) if seat.rank == 0 else None
+        book = stack.enter_context(_Book(lock, job, lake=lake, learner=learner, seat=seat)) if seat.rank == 0 else None
         loader = stack.enter_context(
             Loader(
                 lock,
@@ -88,19 +90,20 @@ def run(job: Job, seat: Seat, *, watch: Watch = lambda *_: None) -> None:
             batch = next(loader)
             loss = seat.mean(learner.step(batch)).item()
             if book is not None:
-                book.enter(learner, loss)
+                book.enter(learner, loss, batch)
             watch(learner.step_number, batch, loss)
 
 
 class _Book:
     """What worker 0 writes: a row of metrics for each step, and checkpoints when they are due."""
 
-    def __init__(self, lock: Lock, job: Job, *, lake: Lake, start: int) -> None:
+    def __init__(self, lock: Lock, job: Job, *, lake: Lake, learner: Learner, seat: Seat) -> None:
         self._out, self._config, self._lock = Path(job.out), job.config, lock
         self._out.mkdir(parents=True, exist_ok=True)
         checkpoint.sweep(self._out)
         self._policy = PolicySpec.of(lock, job.config, shards=ShardCache(lake, cache_bytes=2**26))
-        keep_rows(self._out / METRICS, steps=start)
+        self._sampling = SamplingLog(self._out / SAMPLING, lock, world_size=seat.world_size)
+        keep_rows(self._out / METRICS, steps=learner.step_number)
         self._stream = (self._out / METRICS).open("a", encoding="utf-8")
         self._since = time.monotonic()
 
@@ -110,8 +113,8 @@ class _Book:
     def __exit__(self, *_: object) -> None:
         self._stream.close()
 
-    def enter(self, learner: Learner, loss: float) -> None:
-        """Write the row of the step that was done last, and a checkpoint where one is due."""
+    def enter(self, learner: Learner, loss: float, batch: Batch) -> None:
+        """Count the batch, write the row of the step that was done last, and a checkpoint where one is due."""
         config, step, now = self._config, learner.step_number, time.monotonic()
         row = {
             "step": step,
@@ -122,7 +125,9 @@ class _Book:
         }
         self._stream.write(json.dumps(row) + "\n")
         self._stream.flush()
+        self._sampling.enter(batch, learner.position)
         if step % config.checkpoint_every == 0 or step == config.steps:
+            self._sampling.flush()
             head = Head(
                 position=learner.position,
                 step=step,

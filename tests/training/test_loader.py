@@ -1,5 +1,7 @@
 """The loader gives exactly the samples that the lock and the order name, however it is started, split or threaded."""
 
+import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,6 +146,50 @@ def test_a_loader_stopped_anywhere_goes_on_with_the_very_next_batch(lock, stop):
         assert_same(one, other)
 
 
+def test_seeking_to_any_position_gives_what_a_loader_begun_there_gives(lock):
+    count = int(os.environ.get("ROBOMIX_RESUMES", "12"))
+    positions = np.random.default_rng(5).integers(2**34, size=count) * 6
+    with Loader(lock, batch_size=6) as seeking:
+        for position in positions.tolist():
+            seeking.seek(position)
+            assert_same(copy_of(next(seeking)), drawn(lock, 1, position=position, threads=0)[0])
+            assert seeking.state() == position + 6
+
+
+def test_memory_stays_as_it_is(lock):
+    """A short soak; `benchmarks/loader.py --soak 30` is the long one."""
+    with Loader(lock, batch_size=6) as loader:
+        for _ in range(300):
+            next(loader)
+        tracemalloc.start()
+        for _ in range(20):
+            next(loader)
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(300):
+            next(loader)
+        after, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert after - before < 1_000_000  # a call of the order plans 4,096 samples
+
+
+def test_a_batch_that_failed_is_not_left_out_by_asking_again(tmp_path):
+    lake = make_lake(tmp_path, num_episodes=1)
+    lock = lock_of(lake)
+    (tar,) = Path(lake.root).glob("shards/tiny/*.tar")
+    whole = tar.read_bytes()
+    tar.unlink()
+    for threads in (0, 2):
+        with Loader(lock, batch_size=6, threads=threads) as loader:
+            for _ in range(2):
+                with pytest.raises(SchemaError, match="is missing from"):
+                    next(loader)
+            assert loader.state() == 0
+            tar.write_bytes(whole)
+            loader.seek(0)
+            assert next(loader).positions.tolist() == list(range(6))
+        tar.unlink()
+
+
 @pytest.mark.parametrize("world_size", [1, 2, 3, 8])
 def test_any_number_of_ranks_reads_the_one_global_sequence(lock, world_size):
     batch_size, steps = 24 // world_size, 4
@@ -197,6 +243,13 @@ def test_a_lake_that_has_moved_is_found_where_it_is_said_to_be(tmp_path):
         assert_same(next(loader), before)
 
 
+def test_no_file_of_a_shard_stays_open(lock):
+    with Loader(lock, batch_size=6) as loader:
+        next(loader)
+        links = [Path(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]  # noqa: PTH208
+        assert not [link for link in links if link.is_symlink() and "shards/tiny" in str(link.readlink())]
+
+
 def damage_tar(path: Path) -> None:
     data = bytearray(path.read_bytes())
     for start in range(2048, len(data), 400):
@@ -219,6 +272,24 @@ def test_a_shard_that_is_gone_or_damaged_is_named(tmp_path, harm: Callable[[Path
         drawn(lock, 3)
 
     assert tar.stem in str(caught.value)
+
+
+SAMPLE = r"[0-9a-f]{32}-\d{6}"
+
+
+def test_broken_pictures_and_numbers_are_told_with_shard_and_sample(tmp_path):
+    lake = make_lake(tmp_path, num_episodes=1)
+    lock = lock_of(lake)
+    (tar,), (parquet,) = (Path(lake.root).glob(f"shards/tiny/*.{suffix}") for suffix in ("tar", "parquet"))
+    damage_tar(tar)
+    with pytest.raises(SchemaError, match=rf"sample {SAMPLE}\.\w+ in shards/tiny/{tar.name} is broken"):
+        drawn(lock, 3)
+
+    data = bytearray(parquet.read_bytes())
+    data[200 : len(data) // 2] = bytes(len(data) // 2 - 200)
+    parquet.write_bytes(data)
+    with pytest.raises(SchemaError, match=rf"sample {SAMPLE} in shards/tiny/{parquet.name} are broken"):
+        drawn(lock, 3)
 
 
 def test_every_wrong_word_is_told_at_once(lock):

@@ -11,6 +11,7 @@ from training.fixed_samples import SampleReader, spread
 from training.normalize import Normalizer
 from training.policy import Policy
 from training.robot_codec import RobotCodec
+from training.shard_cache import Wanted
 from training.spec import PolicySpec, RobotSpec, ScaleSpec, robot_name
 
 EPISODE = 12
@@ -83,7 +84,7 @@ def test_the_policy_undoes_what_the_loader_and_the_normalizer_do(make, lake, con
         codec = codecs[robot_name(component)]
         space = codec.embodiment.action_space()
         shard, row_group = lock.held_out["shard"][one.run].as_py(), lock.held_out["row_group"][one.run].as_py()
-        episode = reader.shards.episode(shard, row_group, state=space.state, action=space.action, cameras=())
+        episode = reader.shards.episode(shard, row_group, Wanted(state=space.state, action=space.action, cameras=()))
         recorded = episode.action_TA[one.frame : one.frame + 5]
         state_1S = episode.state_TS[one.frame][None]
 
