@@ -35,7 +35,7 @@ TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 def main() -> None:
     """Print a line per measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", default=["cells", "waste"], choices=["cells", "waste"])
+    parser.add_argument("--what", nargs="+", default=["cells", "waste"], choices=["cells", "waste"])
     parser.add_argument("--layers", type=int, nargs="+", default=[2, 6])
     parser.add_argument("--types", nargs="+", default=list(TYPES), choices=TYPES)
     parser.add_argument("--turns", type=int, default=3)
