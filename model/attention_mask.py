@@ -36,6 +36,17 @@ class Layout:
     prefix_rope: Rope
     suffix_rope: Rope
 
+    def of_state(self) -> "Layout":
+        """The same with the state as the only token of the suffix: it sees no actions, so they need not be there."""
+        mask, rope = self.suffix_mask[:, :, :1], self.suffix_rope
+        num_seen = self.prefix_mask.shape[-1] + 1
+        return replace(self, suffix_mask=mask[..., :num_seen], suffix_rope=Rope(rope.cos[:, :, :1], rope.sin[:, :, :1]))
+
+    def of_actions(self) -> "Layout":
+        """The same with the actions as suffix, and the state among what came before."""
+        rope = Rope(self.suffix_rope.cos[:, :, 1:], self.suffix_rope.sin[:, :, 1:])
+        return replace(self, suffix_mask=self.suffix_mask[:, :, 1:], suffix_rope=rope)
+
     def with_draws(self, draws: int) -> "Layout":
         """The same for `draws` suffixes side by side over each prefix."""
         if draws == 1:

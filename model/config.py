@@ -1,10 +1,10 @@
-"""Sizes of π0: the released model, and a tiny one that learns on a CPU.
+"""Sizes of π0: as released, as in the paper, and two small ones: for tests, and to learn on a CPU.
 
 A config holds what decides the shapes of the weights, and nothing else: batch, chunk length and the number of
 cameras are shapes of the data. The image encoder is chosen by the type of `Pi0Config.image_encoder`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,6 +112,25 @@ def pi0() -> Pi0Config:
     )
 
 
+def pi0_paper() -> Pi0Config:
+    """π0 with state and actions padded to 18 numbers, as the paper trains it; released weights have 32."""
+    return replace(pi0(), action_width=18)
+
+
+def tiny() -> Pi0Config:
+    """Every part of π0 at its smallest: for tests and for comparison with other implementations, not to learn."""
+    return Pi0Config(
+        image_encoder=VisionConfig(image_size=56, width=48, depth=2, mlp_width=88, num_heads=4),
+        vlm=ExpertConfig(width=64, mlp_width=128),
+        action_expert=ExpertConfig(width=32, mlp_width=96),
+        depth=3,
+        num_heads=8,
+        head_dim=16,
+        vocab_size=320,
+        max_prompt_tokens=12,
+    )
+
+
 def tiny_cpu() -> Pi0Config:
     """A π0 that learns on one CPU core: the same trunk and objective, small, with a stem in place of SigLIP.
 
@@ -129,5 +148,5 @@ def tiny_cpu() -> Pi0Config:
     )
 
 
-NAMED = {"pi0": pi0, "tiny_cpu": tiny_cpu}
+NAMED = {"pi0": pi0, "pi0_paper": pi0_paper, "tiny": tiny, "tiny_cpu": tiny_cpu}
 """Configs by the name a training recipe gives."""

@@ -7,14 +7,23 @@ Nothing here draws random numbers: noise and uniforms come from the caller, keye
 """
 
 # Legend: B batch, K draws of noise and time for one observation, H chunk steps, W padded action width.
+from collections.abc import Callable
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from model.observation import Observation
 
 TIME_CEILING = 0.999
 """s of the paper: times above τ = s are never trained on; ten steps of integration need none of them."""
+
+
+class Guide(Protocol):
+    """What may turn the velocity in sampling (real_time_chunking.py)."""
+
+    def guide(self, velocity: Callable[[Tensor, Tensor], Tensor], noisy_BHW: Tensor, time_B: Tensor, /) -> Tensor:
+        """[B, H, W] velocity to take instead."""
 
 
 class VelocityModel(Protocol):
@@ -36,6 +45,11 @@ def time_from_uniform(uniform_B: Tensor) -> Tensor:
     """
     beta_B = uniform_B ** (2.0 / 3.0)
     return time_of_tau(TIME_CEILING * (1.0 - beta_B))
+
+
+def uniform_from_time(time_B: Tensor) -> Tensor:
+    """The inverse of `time_from_uniform`, for models that draw their steps in another way."""
+    return (1.0 - time_of_tau(time_B) / TIME_CEILING).clamp(min=0.0) ** 1.5
 
 
 def interpolate(actions_BHW: Tensor, noise_BHW: Tensor, time_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,6 +90,29 @@ def loss(
     error = (model(observation, noisy, time.flatten()).float() - target.float()).square()
     each = error.mean(dim=(1, 2)) if openpi_compatible else masked_mean(error, action_mask, step_mask)
     return each.view(-1, draws).mean(dim=1)
+
+
+def integrate(
+    velocity: Callable[[Tensor, Tensor], Tensor],
+    noise_BHW: Tensor,
+    *,
+    steps: int,
+    action_mask: Tensor | None = None,
+    previous: Guide | None = None,
+) -> Tensor:
+    """[B, H, W] actions that the flow carries this noise to, in Euler steps from t = 1 to 0.
+
+    `velocity` is asked at x_t [B, H, W] and times [B], which are 1 - k/steps to the last bit: a running sum of float32
+    drifts enough to move actions by 2e-4. `action_mask` [B, W] names the robot's real dimensions; the others are zero
+    from noise to result, as in training. None leaves noise in all of them, as released checkpoints expect.
+    """
+    keep_BHW = torch.ones_like(noise_BHW) if action_mask is None else action_mask[:, None, :].to(noise_BHW.dtype)
+    actions = noise_BHW * keep_BHW
+    for step in range(steps):
+        time_B = torch.full(noise_BHW.shape[:1], 1.0 - step / steps, device=noise_BHW.device)
+        found = velocity(actions, time_B) if previous is None else previous.guide(velocity, actions, time_B)
+        actions = actions - found * keep_BHW / steps
+    return actions
 
 
 def masked_mean(error_BHW: Tensor, action_mask_BW: Tensor, step_mask_BH: Tensor) -> Tensor:

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
-ZERO_AT_START = (".film.weight",)
-"""The prompt's scales and shifts in stem.py begin as the identity."""
+ZERO_AT_START = (".film.weight", "modulation.weight")
+"""Scales, shifts and gates by prompt (stem.py) and time (pi0_small.py) begin as the identity."""
 
 
 @torch.no_grad()

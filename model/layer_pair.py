@@ -17,14 +17,14 @@ from model.gemma import ExpertLayer, KeyValueLayer, KeyValues, attend
 
 
 class PairOutput(NamedTuple):
-    """What a layer pair gives to the next."""
+    """What a layer pair gives to the next, and to tokens that come later."""
 
     prefix: Tensor | None
     """[B, P, D]; None from the last pair, where nobody reads it, and where the prefix came as keys and values."""
     suffix: Tensor | None
     """[B, S, E]; None where no suffix was given."""
-    prefix_key_values: KeyValues | None
-    """For the cache; None where a suffix was given, which used them already."""
+    key_values: KeyValues
+    """Of prefix and suffix: what later tokens attend to."""
 
 
 class LayerPair(nn.Module):
@@ -42,7 +42,8 @@ class LayerPair(nn.Module):
     def forward(self, prefix: Tensor | KeyValues, suffix_BSE: Tensor | None, layout: Layout) -> PairOutput:
         """Advance prefix and suffix by one layer.
 
-        `prefix` is [B, P, D], or the keys and values this pair gave for it before: then only the suffix is computed.
+        `prefix` is [B, P, D], or the keys and values this pair gave for earlier tokens: then only the suffix is
+        computed.
         """
         next_prefix = None
         if isinstance(prefix, KeyValues):
@@ -51,7 +52,7 @@ class LayerPair(nn.Module):
             next_prefix, key_values = self._advance_prefix(prefix, layout)
         if suffix_BSE is None:
             return PairOutput(next_prefix, None, key_values)
-        return PairOutput(next_prefix, self._advance_suffix(suffix_BSE, key_values, layout), None)
+        return PairOutput(next_prefix, *self._advance_suffix(suffix_BSE, key_values, layout))
 
     def _advance_prefix(self, prefix_BPD: Tensor, layout: Layout) -> tuple[Tensor | None, KeyValues]:
         normed = self.vlm.input_norm(prefix_BPD)
@@ -61,13 +62,13 @@ class LayerPair(nn.Module):
         queries = self.vlm.queries(normed, layout.prefix_rope)
         return self.vlm.finish(prefix_BPD, attend(queries, key_values, layout.prefix_mask)), key_values
 
-    def _advance_suffix(self, suffix_BSE: Tensor, prefix: KeyValues, layout: Layout) -> Tensor:
+    def _advance_suffix(self, suffix_BSE: Tensor, earlier: KeyValues, layout: Layout) -> tuple[Tensor, KeyValues]:
         """The suffix attends to the prefix's keys, made by the VLM's weights, and to its own in one softmax."""
         expert = self.action_expert
         normed = expert.input_norm(suffix_BSE)
         own = expert.key_values(normed, layout.suffix_rope)
-        draws = len(suffix_BSE) // len(prefix.keys)
-        shared = (part.repeat_interleave(draws, dim=0) if draws > 1 else part for part in prefix)
+        draws = len(suffix_BSE) // len(earlier.keys)
+        shared = (part.repeat_interleave(draws, dim=0) if draws > 1 else part for part in earlier)
         everything = KeyValues(*(torch.cat(parts, dim=2) for parts in zip(shared, own, strict=True)))
         queries = expert.queries(normed, layout.suffix_rope)
-        return expert.finish(suffix_BSE, attend(queries, everything, layout.suffix_mask))
+        return expert.finish(suffix_BSE, attend(queries, everything, layout.suffix_mask)), everything

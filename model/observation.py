@@ -41,13 +41,48 @@ class Observation:
         if wrong:
             raise ValueError("; ".join(wrong))
 
-    def trimmed(self) -> "Observation":
-        """The same observation without the prompt columns that are padding in every sample.
+    def refuse_unusable(self) -> None:
+        """ValueError that lists what no action can follow from: numbers that are not finite, no camera at all.
 
-        No result changes. Worth it on a CPU; compiled models want shapes that stay the same.
+        Training need not ask: there such a sample shows in the loss, and a sample without cameras is finite.
         """
-        longest = int(self.token_mask.sum(dim=1).max())
-        return replace(self, tokens=self.tokens[:, :longest], token_mask=self.token_mask[:, :longest])
+        wrong = [
+            f"{what} of samples {rows} {problem}"
+            for what, problem, is_wrong_B in (
+                ("state", "has numbers that are not finite", ~self.state.isfinite().all(dim=1)),
+                ("pictures", "have numbers that are not finite", ~self.images.isfinite().all(dim=(1, 2, 3, 4))),
+                ("image_mask", "has no camera: at least one picture must be there", ~self.image_mask.any(dim=1)),
+            )
+            if (rows := is_wrong_B.nonzero()[:, 0].tolist())
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+
+    def trimmed(self) -> "Observation":
+        """The same observation without cameras that are absent and prompt columns that are padding in every sample.
+
+        No result changes, since neither is attended to, and neither is computed. Worth it where shapes may change;
+        compiled models want shapes that stay the same. One camera and one column stay, so that something is there.
+        """
+        longest = max(1, int(self.token_mask.sum(dim=1).max()))
+        here = self.image_mask.any(dim=0).nonzero()[:, 0].tolist() or [0]
+        return replace(
+            self,
+            images=self.images[:, here],
+            image_mask=self.image_mask[:, here],
+            tokens=self.tokens[:, :longest],
+            token_mask=self.token_mask[:, :longest],
+        )
+
+    def rows(self, rows: Tensor) -> "Observation":
+        """The observations of these samples, [B'] int64 or [B] bool."""
+        return Observation(**{name: getattr(self, name)[rows] for name in self.__slots__})
+
+    def by_cameras(self) -> "list[tuple[Tensor, Observation]]":
+        """Samples that have the same cameras together: where they were, [B'] int64, and what they are, trimmed."""
+        sets_GC, group_B = torch.unique(self.image_mask, dim=0, return_inverse=True)
+        places = [(group_B == group).nonzero()[:, 0] for group in range(len(sets_GC))]
+        return [(rows, self.rows(rows).trimmed()) for rows in places]
 
     def to(self, device: torch.device | str) -> "Observation":
         """The same observation on another device."""

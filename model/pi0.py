@@ -1,12 +1,13 @@
 """π0: a vision-language model and an action expert that read each other layer by layer (arXiv 2410.24164).
 
-`forward` gives the velocity of the flow at noisy actions; flow_matching.py makes a loss of it, `sample` integrates it
-to actions. Time runs from 1 (noise) to 0 (data), see flow_matching.py.
+`forward` gives the velocity of the flow at noisy actions. flow_matching.py makes a loss of it, and `sample`
+(flow_model.py) integrates it to actions over what `remember` computes once. Time runs from 1 (noise) to 0 (data).
 """
 
 # Legend: B batch, C cameras, S side of the pictures, K tokens per picture, L prompt tokens, P = C*K + L prefix tokens,
 # D width of the VLM, H chunk steps, W padded action width, E width of the action expert.
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch.nn import functional
 
 from model.attention_mask import Layout, lay_out
 from model.config import Pi0Config, VisionConfig
+from model.flow_model import FlowModel
 from model.gemma import KeyValues, RMSNorm
 from model.layer_pair import LayerPair
 from model.observation import Observation
@@ -22,7 +24,16 @@ from model.stem import Stem
 from model.time_embedding import embed_time
 
 
-class Pi0(nn.Module):
+class Memory(NamedTuple):
+    """What the steps of sampling share."""
+
+    key_values: list[KeyValues]
+    """Of prefix and state, for each layer."""
+    layout: Layout
+    """Of the actions."""
+
+
+class Pi0(FlowModel):
     """The model. Chunk length, cameras and prompt length are shapes of the data; weights are as torch initializes them.
 
     For training from scratch call `initialize` (initialize.py); for released weights, weights.py. To compile, compile
@@ -54,37 +65,35 @@ class Pi0(nn.Module):
         """
         draws = len(time) // len(observation.state)
         prefix, valid_BP = self.embed_prefix(observation)
-        suffix = self.embed_suffix(observation.state.repeat_interleave(draws, dim=0), noisy_actions, time)
+        state_B1E = self.embed_state(observation.state).repeat_interleave(draws, dim=0)
+        suffix = torch.cat([state_B1E, self.embed_actions(noisy_actions, time)], dim=1)
         layout = self._lay_out(prefix, valid_BP, noisy_actions.shape[1]).with_draws(draws)
         for layer in self.layers:
             prefix, suffix, _ = layer(prefix, suffix, layout)
-        return self._read_velocity(suffix)
+        return self._read_velocity(suffix[:, 1:])
 
-    @torch.no_grad()
-    def sample(
-        self, observation: Observation, noise_BHW: Tensor, *, steps: int = 10, action_mask: Tensor | None = None
-    ) -> Tensor:
-        """[B, H, W] actions: the flow integrated from noise in `steps` Euler steps over one pass through the prefix.
+    def remember(self, observation: Observation, *, horizon: int) -> Memory:
+        """All that the velocity of `horizon` actions depends on besides themselves and time, computed once.
 
-        `action_mask` [B, W] names the robot's real dimensions; the others are zero from noise to result, as in
-        training. None leaves noise in all of them, as released checkpoints expect. Times are 1 - k/steps to the last
-        bit, not a running sum of float32, which drifts enough to move actions by 2e-4.
+        The state's token comes before the actions' and sees none of them, so it is part of it.
         """
         prefix, valid_BP = self.embed_prefix(observation)
-        layout = self._lay_out(prefix, valid_BP, noise_BHW.shape[1])
-        cache: list[KeyValues] = []
+        layout, state = self._lay_out(prefix, valid_BP, horizon), self.embed_state(observation.state)
+        before_actions, key_values = layout.of_state(), []
         for layer in self.layers:
-            prefix, _, key_values = layer(prefix, None, layout)
-            cache.append(key_values)
-        keep_BHW = torch.ones_like(noise_BHW) if action_mask is None else action_mask[:, None, :].to(noise_BHW.dtype)
-        actions = noise_BHW * keep_BHW
-        for step in range(steps):
-            time_B = torch.full(noise_BHW.shape[:1], 1.0 - step / steps, device=noise_BHW.device)
-            suffix = self.embed_suffix(observation.state, actions, time_B)
-            for layer, key_values in zip(self.layers, cache, strict=True):
-                suffix = layer(key_values, suffix, layout).suffix
-            actions = actions - self._read_velocity(suffix) * keep_BHW / steps
-        return actions
+            prefix, state, found = layer(prefix, state, before_actions)
+            key_values.append(found)
+        return Memory(key_values, layout.of_actions())
+
+    def recall(self, memory: Memory, noisy_actions_BHW: Tensor, time_B: Tensor) -> Tensor:
+        """[B, H, W] velocity for what was remembered: the same as `forward`, without computing the observation again.
+
+        This is what sampling does in each step; `torch.compile` makes one graph of it.
+        """
+        actions = self.embed_actions(noisy_actions_BHW, time_B)
+        for layer, key_values in zip(self.layers, memory.key_values, strict=True):
+            actions = layer(key_values, actions, memory.layout).suffix
+        return self._read_velocity(actions)
 
     def embed_prefix(self, observation: Observation) -> tuple[Tensor, Tensor]:
         """[B, P, D] tokens of all pictures, then of the prompt, and [B, P] whether each is really there."""
@@ -97,25 +106,28 @@ class Pi0(nn.Module):
         prefix_BPD = torch.cat([images_BCKD.flatten(1, 2), prompt_BLD.to(images_BCKD.dtype)], dim=1)
         return prefix_BPD, torch.cat([image_mask, observation.token_mask], dim=1)
 
-    def embed_suffix(self, state_BW: Tensor, noisy_actions_BHW: Tensor, time_B: Tensor) -> Tensor:
-        """[B, 1 + H, E]: the state's token, then one per action: W3 swish(W2 [W1 a; φ(t)]) (Appendix B)."""
+    def embed_state(self, state_BW: Tensor) -> Tensor:
+        """[B, 1, E]."""
+        state_BE: Tensor = self.state_proj(state_BW.to(self.state_proj.weight.dtype))
+        return state_BE[:, None]
+
+    def embed_actions(self, noisy_actions_BHW: Tensor, time_B: Tensor) -> Tensor:
+        """[B, H, E]: W3 swish(W2 [W1 a; φ(t)]) for each action (Appendix B)."""
         config = self.config
-        dtype = self.state_proj.weight.dtype
-        actions_BHE = self.action_in_proj(noisy_actions_BHW.to(dtype))
+        actions_BHE = self.action_in_proj(noisy_actions_BHW.to(self.action_in_proj.weight.dtype))
         time_BE = embed_time(
             time_B, config.action_expert.width, min_period=config.min_period, max_period=config.max_period
         )
         time_BHE = time_BE.to(actions_BHE.dtype)[:, None].expand_as(actions_BHE)
         mixed = self.action_time_mlp_in(torch.cat([actions_BHE, time_BHE], dim=-1))
-        return torch.cat(
-            [self.state_proj(state_BW.to(dtype))[:, None], self.action_time_mlp_out(functional.silu(mixed))], dim=1
-        )
+        tokens: Tensor = self.action_time_mlp_out(functional.silu(mixed))
+        return tokens
 
     def _lay_out(self, prefix_BPD: Tensor, valid_BP: Tensor, horizon: int) -> Layout:
         head_dim, theta = self.config.head_dim, self.config.rope_theta
         return lay_out(valid_BP, horizon=horizon, head_dim=head_dim, theta=theta, dtype=prefix_BPD.dtype)
 
-    def _read_velocity(self, suffix_BSE: Tensor) -> Tensor:
+    def _read_velocity(self, actions_BHE: Tensor) -> Tensor:
         """[B, H, W] from the action tokens after the last layer; no view, which FSDP2's hooks on results could lose."""
-        velocity: Tensor = self.action_out_proj(self.action_norm(suffix_BSE[:, 1:]))
+        velocity: Tensor = self.action_out_proj(self.action_norm(actions_BHE))
         return velocity.clone()

@@ -1,123 +1,156 @@
-"""Weights under openpi's PyTorch names into `Pi0`, all of them or none.
+"""Released weights into `Pi0` and out again: all of them or none.
 
 A checkpoint that fits only partly leaves a policy that trains and does not work; so every name and shape must match,
-and every misfit is in one error. Weights that the released files hold and no computation uses are listed by
-`unused_names`, and ignored.
+and every misfit is in one error. What released files hold and no computation uses is ignored, and listed. Weights come
+as a mapping: `TensorFiles` (weight_files.py) for safetensors, jax_weights.py for openpi's JAX arrays. Nothing here
+reads pickles, which can run code.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from model.config import Pi0Config, VisionConfig
+from model.config import Pi0Config
 from model.pi0 import Pi0
+from model.weight_misfits import WeightsError, refuse_misfits, shapes_of
+from model.weight_names import (
+    EMBEDDING,
+    EXPERT,
+    EXPERT_EMBEDDING,
+    LANGUAGE,
+    PALIGEMMA,
+    TIED_HEAD,
+    VISION,
+    Shape,
+    openpi_name,
+    openpi_names,
+    unused_shapes,
+)
 
-_TRUNK = "paligemma_with_expert."
-_VLM = _TRUNK + "paligemma.model."
-_VISION = _VLM + "vision_tower.vision_model."
-_LANGUAGE = _VLM + "language_model."
-_EXPERT = _TRUNK + "gemma_expert.model."
-_EMBEDDING = _LANGUAGE + "embed_tokens.weight"
-_TIED_HEAD = _TRUNK + "paligemma.lm_head.weight"
-_PREFIX = "model."
-"""LeRobot's files put this before each of openpi's names."""
-
-_PROJECTIONS = ("state_proj", "action_in_proj", "action_out_proj", "action_time_mlp_in", "action_time_mlp_out")
-_KEY_VALUE_PARTS = {"input_norm": "input_layernorm", "k_proj": "self_attn.k_proj", "v_proj": "self_attn.v_proj"}
-_OTHER_PARTS = {
-    "q_proj": "self_attn.q_proj",
-    "o_proj": "self_attn.o_proj",
-    "post_norm": "post_attention_layernorm",
-    "mlp.gate_proj": "mlp.gate_proj",
-    "mlp.up_proj": "mlp.up_proj",
-    "mlp.down_proj": "mlp.down_proj",
-}
-_VISION_PARTS = {
-    "norm1": "layer_norm1",
-    "attention.q_proj": "self_attn.q_proj",
-    "attention.k_proj": "self_attn.k_proj",
-    "attention.v_proj": "self_attn.v_proj",
-    "attention.out_proj": "self_attn.out_proj",
-    "norm2": "layer_norm2",
-    "fc1": "mlp.fc1",
-    "fc2": "mlp.fc2",
-}
+_EXTRA_ROWS = 64
+"""transformers pads PaliGemma's vocabulary by up to this many tokens that no prompt has."""
 
 
-class WeightsError(ValueError):
-    """A file's weights that do not fit the model; the message lists every misfit."""
+def new_pi0(config: Pi0Config, tensors: Mapping[str, Tensor], *, dtype: torch.dtype = torch.float32) -> Pi0:
+    """A model with a checkpoint's weights, never drawn at random first; takes what `load_pi0` takes.
 
-
-def openpi_names(config: Pi0Config) -> dict[str, str]:
-    """Our name of each parameter → openpi's; ValueError for a model whose image encoder is not SigLIP."""
-    if not isinstance(config.image_encoder, VisionConfig):
-        raise ValueError(f"only models with SigLIP have released weights, this one has {config.image_encoder}")
-    return dict(_pairs(config, config.image_encoder))
-
-
-def unused_names(config: Pi0Config) -> frozenset[str]:
-    """Names in released files that no result depends on.
-
-    They are the VLM's queries, output projection, MLP and norms after its last keys and values, and both language
-    heads (the VLM's is the token embedding once more).
+    With `TensorFiles` the most memory it takes at a time is the model's and its largest tensor's.
     """
-    last = f"{_LANGUAGE}layers.{config.depth - 1}."
-    heads = (_TIED_HEAD, _TRUNK + "gemma_expert.lm_head.weight")
-    return frozenset([*(f"{last}{part}.weight" for part in _OTHER_PARTS.values()), _LANGUAGE + "norm.weight", *heads])
+    with torch.device("meta"):
+        model = Pi0(config).to(dtype)
+    model.to_empty(device="cpu")
+    load_pi0(model, tensors)
+    return model
+
+
+def load_pi0(model: Pi0, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Copy a π0's tensors into the model and return the names that were ignored because unused.
+
+    Takes the files of openpi, LeRobot and transformers' π0. Where the token embedding is missing, its tied language
+    head stands in for it (files keep one name of a tied pair); where both are present the embedding counts, since
+    fine-tuning leaves the head stale. Up to 64 more rows than the vocabulary has are cut off and listed. WeightsError
+    lists missing, unexpected and mis-shaped tensors; then nothing was copied.
+    """
+    return _load(model, tensors, names=openpi_names(model.config))
+
+
+def load_paligemma(model: Pi0, tensors: Mapping[str, Tensor]) -> list[str]:
+    """The same for PaliGemma, the released vision-language model that π0 begins with, under transformers' names.
+
+    The action expert and the projections of states and actions keep the weights they have.
+    """
+    names = {ours: theirs for ours, theirs in openpi_names(model.config).items() if theirs.startswith(PALIGEMMA)}
+    return _load(model, tensors, names=names)
+
+
+def export_openpi(model: Pi0) -> dict[str, Tensor]:
+    """The weights as openpi's PyTorch code saves them, to be loaded strictly; dead weights are zeros.
+
+    Of the tied pair its files have the language head, not the embedding. Tensors share the model's memory.
+    """
+    tensors = _with_unused(model)
+    tensors[TIED_HEAD] = tensors.pop(EMBEDDING)
+    return tensors
+
+
+def export_lerobot(model: Pi0) -> dict[str, Tensor]:
+    """The weights as LeRobot saves them: behind `model.`, with both names of the tied pair; dead weights are zeros."""
+    tensors = _with_unused(model)
+    tensors[TIED_HEAD] = tensors[EMBEDDING].clone()
+    return {f"model.{name}": tensor for name, tensor in tensors.items()}
 
 
 @torch.no_grad()
-def load_openpi(model: Pi0, tensors: Mapping[str, Tensor]) -> list[str]:
-    """Copy a released checkpoint's tensors into the model and return the names that were ignored because unused.
-
-    Takes openpi's and LeRobot's files. Where the token embedding is missing, its tied language head stands in for it
-    (files keep one name of a tied pair); where both are present the embedding counts, since fine-tuning leaves the
-    head stale. WeightsError lists missing, unexpected and mis-shaped tensors; then nothing was copied.
-    """
-    found = {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items()}
-    if _EMBEDDING not in found and _TIED_HEAD in found:
-        found[_EMBEDDING] = found[_TIED_HEAD]
-    unused = unused_names(model.config)
+def _load(model: Pi0, tensors: Mapping[str, Tensor], *, names: Mapping[str, str]) -> list[str]:
+    """Copy into the parameters that `names` has (ours → openpi's)."""
+    given = _by_openpi_name(tensors)
+    if EMBEDDING not in given and TIED_HEAD in given:
+        given[EMBEDDING] = given.pop(TIED_HEAD)
     ours = dict(model.named_parameters())
-    wanted = {theirs: ours[name] for name, theirs in openpi_names(model.config).items()}
-    _refuse_misfits(wanted, {name: tensor for name, tensor in found.items() if name not in unused})
+    wanted = {theirs: ours[name] for name, theirs in names.items()}
+    if any(parameter.is_meta for parameter in wanted.values()):
+        raise ValueError("the model is on the meta device, which holds no weights: build it with new_pi0")
+    unused = sorted(unused_shapes(model.config).keys() & given.keys())
+    found = {name: tuple(tensors[given[name]].shape) for name in given.keys() - set(unused)}
+    ignored = [given[name] for name in unused]
+    rows, extra = len(ours["embed_tokens.weight"]), found.get(EMBEDDING, (0,))[0] - len(ours["embed_tokens.weight"])
+    if 0 < extra <= _EXTRA_ROWS:
+        found[EMBEDDING] = (rows, *found[EMBEDDING][1:])
+        ignored.append(f"{given[EMBEDDING]}[{rows}:]")
+    refuse_misfits(shapes_of(wanted), found, describe=_sizes)
     for name, parameter in wanted.items():
-        parameter.copy_(found[name])
-    return sorted(unused & found.keys())
+        parameter.copy_(tensors[given[name]][: len(parameter)])
+    return ignored
 
 
-def _refuse_misfits(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    misfits = [f"missing: {name} {list(wanted[name].shape)}" for name in sorted(wanted.keys() - found.keys())]
-    misfits += [f"unexpected: {name} {list(found[name].shape)}" for name in sorted(found.keys() - wanted.keys())]
-    misfits += [
-        f"mis-shaped: {name} is {list(found[name].shape)}, expected {list(wanted[name].shape)}"
-        for name in sorted(wanted.keys() & found.keys())
-        if wanted[name].shape != found[name].shape
-    ]
-    if misfits:
-        raise WeightsError("\n".join(["these weights do not fit the model:", *(f"  - {misfit}" for misfit in misfits)]))
+def _by_openpi_name(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """The given name of each tensor, by openpi's."""
+    given: dict[str, str] = {}
+    twice = []
+    for name in tensors:
+        theirs = openpi_name(name)
+        if theirs in given:
+            twice.append(f"{given[theirs]} and {name} are both {theirs}")
+        given[theirs] = name
+    if twice:
+        raise WeightsError(twice)
+    return given
 
 
-def _pairs(config: Pi0Config, vision: VisionConfig) -> Iterator[tuple[str, str]]:
-    """(our name, openpi's name) of every parameter."""
-    yield "embed_tokens.weight", _EMBEDDING
-    yield "action_norm.weight", _EXPERT + "norm.weight"
-    yield from (pair for name in _PROJECTIONS for pair in _affine(name, name))
-    for layer in range(config.depth):
-        parts = {**_KEY_VALUE_PARTS, **_OTHER_PARTS}
-        for ours, theirs in _KEY_VALUE_PARTS.items() if layer == config.depth - 1 else parts.items():
-            yield f"layers.{layer}.vlm.{ours}.weight", f"{_LANGUAGE}layers.{layer}.{theirs}.weight"
-        for ours, theirs in parts.items():
-            yield f"layers.{layer}.action_expert.{ours}.weight", f"{_EXPERT}layers.{layer}.{theirs}.weight"
-    yield "image_encoder.position", _VISION + "embeddings.position_embedding.weight"
-    yield from _affine("image_encoder.patch", _VISION + "embeddings.patch_embedding")
-    yield from _affine("image_encoder.norm", _VISION + "post_layernorm")
-    yield from _affine("image_encoder.projector", _VLM + "multi_modal_projector.linear")
-    for layer in range(vision.depth):
-        for ours, theirs in _VISION_PARTS.items():
-            yield from _affine(f"image_encoder.layers.{layer}.{ours}", f"{_VISION}encoder.layers.{layer}.{theirs}")
+def _with_unused(model: Pi0) -> dict[str, Tensor]:
+    """The model's tensors by openpi's names, with zeros for those that only its files have; but for the tied head."""
+    ours = dict(model.named_parameters())
+    like = model.embed_tokens.weight
+    tensors = {theirs: ours[name].detach() for name, theirs in openpi_names(model.config).items()}
+    for name, shape in unused_shapes(model.config).items():
+        if name not in {TIED_HEAD, EXPERT_EMBEDDING}:
+            tensors[name] = torch.zeros(shape, dtype=like.dtype, device=like.device)
+    return tensors
 
 
-def _affine(ours: str, theirs: str) -> Iterator[tuple[str, str]]:
-    yield from ((f"{ours}.{kind}", f"{theirs}.{kind}") for kind in ("weight", "bias"))
+_SIZES = {
+    "vocab_size": (EMBEDDING, 0),
+    "vlm.width": (EMBEDDING, 1),
+    "vlm.mlp_width": (LANGUAGE + "layers.0.mlp.gate_proj.weight", 0),
+    "action_expert.width": ("action_in_proj.bias", 0),
+    "action_expert.mlp_width": (EXPERT + "layers.0.mlp.gate_proj.weight", 0),
+    "action_width": ("action_out_proj.bias", 0),
+    "num_heads * head_dim": (EXPERT + "layers.0.self_attn.q_proj.weight", 0),
+    "num_kv_heads * head_dim": (EXPERT + "layers.0.self_attn.k_proj.weight", 0),
+    "image_encoder.width": (VISION + "embeddings.patch_embedding.bias", 0),
+    "image_encoder.mlp_width": (VISION + "encoder.layers.0.mlp.fc1.bias", 0),
+    "image_encoder.patch_size": (VISION + "embeddings.patch_embedding.weight", 2),
+    "image_encoder.num_tokens": (VISION + "embeddings.position_embedding.weight", 0),
+}
+"""Where shapes show the sizes that a config gives."""
+
+
+def _sizes(shapes: Mapping[str, Shape]) -> dict[str, int]:
+    """The sizes of a model whose tensors have these shapes, by openpi's names, as far as they show them."""
+    sizes = {what: shapes[name][axis] for what, (name, axis) in _SIZES.items() if len(shapes.get(name, ())) > axis}
+    for what, stem in (("depth", LANGUAGE + "layers."), ("image_encoder.depth", VISION + "encoder.layers.")):
+        layers = [int(found[1]) for name in shapes if (found := re.match(re.escape(stem) + r"(\d+)\.", name))]
+        sizes[what] = max(layers, default=-1) + 1
+    return sizes

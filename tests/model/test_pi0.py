@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.config import StemConfig, pi0, tiny_cpu
+from model.config import NAMED, StemConfig, pi0, pi0_paper, tiny_cpu
 from model.gemma import RMSNorm
 from model.initialize import initialize
 from model.observation import Observation, normalize_images
@@ -36,6 +36,25 @@ def test_released_pi0_has_its_number_of_weights():
     count = sum(weight.numel() for weight in model.parameters())
     assert count == 3_128_992_528
     assert count + unread == 3_238_048_528
+
+
+def test_the_papers_pi0_differs_in_its_projections_alone():
+    with torch.device("meta"):
+        shapes = [{name: weight.shape for name, weight in Pi0(make()).named_parameters()} for make in (pi0, pi0_paper)]
+    different = {name for name in shapes[0] if shapes[0][name] != shapes[1][name]}
+    names = ("state_proj.weight", "action_in_proj.weight", "action_out_proj.weight", "action_out_proj.bias")
+    assert different == set(names)
+    assert shapes[1]["state_proj.weight"] == (1024, 18)
+
+
+@pytest.mark.parametrize("make", NAMED.values(), ids=NAMED.keys())
+def test_no_module_is_dead(make):
+    with torch.device("meta"):
+        model = Pi0(make())
+    last = model.layers[-1].vlm
+    assert {name for name, _ in last.named_parameters()} == {"input_norm.weight", "k_proj.weight", "v_proj.weight"}
+    assert not any("lm_head" in name for name, _ in model.named_parameters())
+    assert not list(model.buffers())
 
 
 def test_tiny_model_is_small():
@@ -111,6 +130,23 @@ def test_padded_tokens_change_nothing(config):
 
 
 @CONFIGS
+def test_what_is_absent_in_every_sample_is_not_computed(config):
+    model = make_model(config)
+    observation = _without_camera(_without_camera(make_observation(config, cameras=3), 0), 2)
+    trimmed = observation.trimmed()
+    assert trimmed.images.shape[1] == 1
+    assert torch.equal(trimmed.images[:, 0], observation.images[:, 1])
+    torch.testing.assert_close(_velocity(model, trimmed), _velocity(model, observation), atol=1e-5, rtol=1e-4)
+
+
+def test_something_is_left_where_nothing_is_there():
+    blind = _without_camera(_without_camera(make_observation(STEM), 0), 1)
+    nothing = replace(blind, token_mask=torch.zeros_like(blind.token_mask)).trimmed()
+    assert nothing.images.shape[1] == nothing.tokens.shape[1] == 1
+    assert _velocity(make_model(STEM), nothing).isfinite().all()
+
+
+@CONFIGS
 def test_nothing_to_see_and_nothing_said_is_finite_with_finite_gradients(config):
     model, observation = make_model(config), make_observation(config)
     blind = _without_camera(_without_camera(observation, 0), 1, rows=[0, 2])
@@ -136,6 +172,20 @@ def test_sampling_over_the_cache_equals_full_passes(config):
         for step in range(5):
             actions = actions - model(observation, actions, torch.full((3,), 1.0 - step / 5)) / 5
     torch.testing.assert_close(cached, actions, atol=1e-5, rtol=1e-4)
+
+
+@CONFIGS
+def test_what_is_remembered_does_not_depend_on_actions(config):
+    """The state's keys are remembered with the prefix's, though the state is a token of the action expert."""
+    model, observation = make_model(config), make_observation(config)
+    with torch.no_grad():
+        memory = model.remember(observation, horizon=4)
+        for seed, time in ((1, 0.9), (2, 0.1)):
+            actions, time_B = make_actions(config, seed=seed), torch.full((3,), time)
+            expected = model(observation, actions, time_B)
+            torch.testing.assert_close(model.recall(memory, actions, time_B), expected, atol=1e-5, rtol=1e-4)
+    num_prefix = 2 * config.image_encoder.num_tokens + 5
+    assert all(found.keys.shape[2] == num_prefix + 1 for found in memory.key_values)
 
 
 def test_sampling_keeps_padded_dimensions_zero_and_deaf_to_noise():
@@ -179,6 +229,15 @@ def test_layers_compile_without_graph_breaks():
     torch.testing.assert_close(_velocity(model, observation), expected)
 
 
+def test_a_step_of_sampling_compiles_to_one_graph():
+    model, observation, actions = make_model(VIT), make_observation(VIT), make_actions(VIT)
+    with torch.no_grad():
+        memory = model.remember(observation, horizon=4)
+        expected = model.recall(memory, actions, TIME)
+        recall = torch.compile(model.recall, backend="eager", fullgraph=True)
+        torch.testing.assert_close(recall(memory, actions, TIME), expected)
+
+
 @CONFIGS
 def test_computing_in_bfloat16_stays_close(config):
     model, observation = make_model(config), make_observation(config)
@@ -210,6 +269,26 @@ def test_observation_lists_all_that_is_wrong_with_it():
     good = make_observation(STEM)
     with pytest.raises(ValueError, match=r"expected \(3, 2, S, S, 3\).*expected floats.*expected bool"):
         replace(good, images=good.images.movedim(-1, 2).byte(), token_mask=good.token_mask.long())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"state": torch.tensor([[0.0], [torch.nan], [torch.inf]]).expand(3, 6)},
+            r"state of samples \[1, 2\] has numbers",
+        ),
+        ({"images": torch.full((3, 2, 32, 32, 3), torch.nan)}, r"pictures of samples \[0, 1, 2\] have numbers"),
+        (
+            {"image_mask": torch.tensor([[False, False], [True, False], [False, False]])},
+            r"samples \[0, 2\] has no camera",
+        ),
+    ],
+)
+def test_no_actions_follow_from_numbers_that_are_none_or_from_no_camera(change, message):
+    observation = replace(make_observation(STEM), **change)
+    with pytest.raises(ValueError, match=message):
+        make_model(STEM).sample(observation, make_actions(STEM))
 
 
 def test_pictures_of_bytes_become_minus_one_to_one():
