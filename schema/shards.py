@@ -5,7 +5,6 @@ time step after the other, so any run of frames is one byte range. `ShardWriter`
 `read_episode` and `Lake` find it again.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq
 from schema.digest import Hasher, digest_bytes, feed_file
 from schema.episode import Episode
 from schema.errors import SchemaError
-from schema.frames import Placement, common_type, frame_table, frame_values, moments, widened
+from schema.frames import Placement, common_type, frame_table, frame_texts, moments, widened
 from schema.tables import EPISODES, FORMAT_VERSION
 from schema.tar import BLOCK, TarWriter, header, span
 
@@ -26,7 +25,6 @@ SHARD_BYTES = 256 * 2**20
 """About how large a shard's tar gets: bundles of episodes are cut by it."""
 MAX_FRAMES = 1_000_000
 """What the six digits of a sample's name can count."""
-_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,14 +102,14 @@ def _samples(episode: Episode, start: int) -> tuple[list[tuple[str, bytes]], dic
     offsets: dict[str, list[int]] = {camera: [] for camera in cameras}
     members = []
     position = start
-    for frame, values in enumerate(frame_values(episode)):
+    for frame, told in enumerate(frame_texts(episode)):
         key = f"{episode.episode_id}-{frame:06d}"
         for camera in cameras:
             jpeg = episode.cameras[camera][frame].jpeg
             members.append((f"{key}.{camera}.jpg", jpeg))
             offsets[camera].append(position + BLOCK)
             position += span(len(jpeg))
-        text = _JSON.encode(values).encode()
+        text = told.encode()
         members.append((f"{key}.json", text))
         position += span(len(text))
     for name, _ in members[: len(cameras) + 1]:
