@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from schema.episode import Episode, Numbers
 from schema.errors import ConfigError
-from schema.json_text import JSON, json_rows
+from schema.json_text import JSON, json_columns, json_format
 from schema.layout import DEFAULT_WIDTH, slots
 
 CAMERA = pa.struct(
@@ -163,7 +163,6 @@ def frame_texts(episode: Episode) -> list[str]:
     if not np.isfinite(episode.timestamp_T).all():
         raise ValueError("a timestamp is not finite, which JSON cannot say: expected seconds from the first frame")
     numbers = {**episode.signals, **{f"extra.{name}": values for name, values in episode.extras.items()}}
-    names = sorted(numbers)
     common = {
         "embodiment": episode.embodiment.name,
         "episode_id": episode.episode_id,
@@ -173,11 +172,13 @@ def frame_texts(episode: Episode) -> list[str]:
     columns: list[Sequence[object]] = [
         range(episode.num_frames),
         _instruction_per_frame(episode),
-        json_rows(np.asarray(episode.timestamp_T, np.float64)),
-        *(json_rows(numbers[name]) for name in names),
+        *json_columns(episode.timestamp_T.astype(np.float64)),
     ]
-    fields = ",".join(f"{_escaped(name)}:%s" for name in names)
-    frame = f'{_escaped(common)[:-1]},"frame":%d,"instruction":%s,"timestamp":%s,"values":{{{fields}}}}}'
+    fields = []
+    for name, values in sorted(numbers.items()):
+        fields.append(f"{_escaped(name)}:{json_format(values.shape[1:])}")
+        columns += json_columns(values)
+    frame = f'{_escaped(common)[:-1]},"frame":%d,"instruction":%s,"timestamp":%s,"values":{{{",".join(fields)}}}}}'
     return [frame % values for values in zip(*columns, strict=True)]
 
 

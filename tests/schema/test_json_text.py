@@ -6,10 +6,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from schema.json_text import JSON, json_rows
+from schema.json_text import JSON, json_columns, json_format
 
 DTYPES = ["bool", "int8", "uint64", ">i2", "float16", "float32", ">f4", "float64"]
 SHAPES = hnp.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=4)
+
+
+def json_rows(values):
+    rows = zip(*json_columns(values), strict=True) if values[:1].size else [()] * len(values)
+    return [json_format(values.shape[1:]) % row for row in rows]
 
 
 def row_by_row(values):
