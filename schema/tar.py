@@ -68,7 +68,8 @@ def data_offsets(sizes: Sequence[int], start: int) -> NDArray[np.int64]:
     """`[N]`: where the data of members of these sizes stands, the first one's header being at byte `start`."""
     sizes_N = np.array(sizes, np.int64)
     spans_N = BLOCK + sizes_N + -sizes_N % BLOCK
-    return start + BLOCK + np.cumsum(spans_N) - spans_N
+    offsets_N: NDArray[np.int64] = start + BLOCK + np.cumsum(spans_N) - spans_N
+    return offsets_N
 
 
 class TarWriter:
