@@ -11,7 +11,7 @@ from ingest.record import RawEpisode
 from schema.embodiment import Embodiment, SourceBinding
 from schema.episode import Picture
 from schema.errors import EpisodeError
-from schema.picture import ImageSettings, Pixels, store, taken_by_header
+from schema.picture import ImageSettings, JpegSizes, Pixels, store, taken_by_header
 
 
 class See(Protocol):
@@ -84,9 +84,11 @@ def _why_absent(raw: RawEpisode, name: str, *, key: str, is_required: bool) -> s
     return problem.reason if problem else "not_in_log"
 
 
-def _stored(picture: Pixels | bytes, settings: ImageSettings, *, must_look: bool) -> tuple[Picture, Pixels | None]:
-    """The picture as it is stored; its pixels too, but for a JPEG that passes through unlooked at."""
-    if not must_look and isinstance(picture, bytes) and (jpeg := taken_by_header(picture, settings)):
+def _stored(
+    picture: Pixels | bytes, settings: ImageSettings, *, size_of: JpegSizes | None
+) -> tuple[Picture, Pixels | None]:
+    """The picture as it is stored; its pixels too, but for a JPEG that passes through unlooked at, by `size_of`."""
+    if size_of and isinstance(picture, bytes) and (jpeg := taken_by_header(picture, settings, size_of=size_of)):
         return jpeg, None
     return store(picture, settings)
 
@@ -109,12 +111,13 @@ def _store_one(
     """Store one camera's pictures; they must be as many as the frames."""
     kept: list[Picture] = []
     num_black, count = 0, 0
+    size_of = JpegSizes()
     try:
         for picture in raw.pictures[key]:
             count += 1
             if count <= num_frames:
                 must_look = not raw.is_checked or num_black == len(kept) or count % _LOOK_EVERY == 0
-                jpeg, pixels = _stored(picture, settings, must_look=must_look)
+                jpeg, pixels = _stored(picture, settings, size_of=None if must_look else size_of)
                 kept.append(jpeg)
                 see(name, picture, pixels=pixels, stored=jpeg)
                 num_black += pixels is not None and _is_black(pixels)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from schema.arrays import as_numpy
 from schema.episode import Episode, Numbers
 from schema.errors import ConfigError
+from schema.json_text import JSON, json_columns, json_format
 from schema.layout import DEFAULT_WIDTH, slots
 
 CAMERA = pa.struct(
@@ -158,40 +159,40 @@ def moments(signals: Mapping[str, Numbers]) -> list[dict[str, Any]]:
     return rows
 
 
-def frame_values(episode: Episode) -> list[dict[str, Any]]:
-    """Per frame the single-step view that the tar's JSON holds: named unpadded values, instruction, timestamp."""
+def frame_texts(episode: Episode) -> list[str]:
+    """Per frame the single-step view that the tar holds, as JSON: named unpadded values, instruction, timestamp."""
+    if not np.isfinite(episode.timestamp_T).all():
+        raise ValueError("a timestamp is not finite, which JSON cannot say: expected seconds from the first frame")
     numbers = {**episode.signals, **{f"extra.{name}": values for name, values in episode.extras.items()}}
-    lists = {name: _jsonable(values) for name, values in sorted(numbers.items())}
-    texts = _instruction_per_frame(episode)
     common = {
         "embodiment": episode.embodiment.name,
         "episode_id": episode.episode_id,
         "source": episode.source,
         "task": episode.task,
     }
-    return [
-        {
-            **common,
-            "frame": frame,
-            "instruction": texts[frame],
-            "timestamp": float(episode.timestamp_T[frame]),
-            "values": {name: values[frame] for name, values in lists.items()},
-        }
-        for frame in range(episode.num_frames)
+    columns: list[Sequence[object]] = [
+        range(episode.num_frames),
+        _instruction_per_frame(episode),
+        *json_columns(episode.timestamp_T.astype(np.float64)),
     ]
+    fields = []
+    for name, values in sorted(numbers.items()):
+        fields.append(f"{_escaped(name)}:{json_format(values.shape[1:])}")
+        columns += json_columns(values)
+    frame = f'{_escaped(common)[:-1]},"frame":%d,"instruction":%s,"timestamp":%s,"values":{{{",".join(fields)}}}}}'
+    return [frame % values for values in zip(*columns, strict=True)]
 
 
-def _jsonable(values: Numbers) -> list[Any]:
-    """Nested lists; what JSON cannot say (NaN, infinity) becomes null."""
-    plain = values
-    if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
-        plain = np.ma.masked_array(values, mask=~finite)  # masked becomes None
-    return list(plain.tolist())
+def _escaped(value: object) -> str:
+    """JSON inside a `%` format."""
+    return JSON.encode(value).replace("%", "%%")
 
 
 def _instruction_per_frame(episode: Episode) -> list[str]:
+    """As JSON."""
     texts = [""] * episode.num_frames
     for instruction in episode.instructions:
         for frame in range(episode.num_frames)[instruction.start : instruction.stop]:
             texts[frame] = texts[frame] or instruction.text
-    return texts
+    spelled = {text: JSON.encode(text) for text in set(texts)}
+    return [spelled[text] for text in texts]

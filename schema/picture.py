@@ -23,6 +23,9 @@ MAX_PIXELS = 64 << 20
 JPEG_QUALITY = 95
 _JPEG_SUBSAMPLING = "420"
 _JPEG_END = b"\xff\xd9"
+_MARKER, _SCAN = 0xFF, 0xDA
+_SEGMENTS = frozenset(range(0xC0, 0xFF)) - frozenset(range(0xD0, _SCAN))
+"""Markers that a length follows; restarts, start and end stand alone."""
 _PLAIN_JPEG_BYTES, _PLAIN_PIXELS_PER_BYTE = 1024, 16
 """A JPEG of one colour takes its tables and a byte for some forty pixels; one with more than this shows something."""
 
@@ -42,6 +45,35 @@ def jpeg_size(jpeg: bytes | memoryview) -> tuple[int, int]:
     except ValueError as error:
         raise EpisodeError("bad_jpeg", f"found {len(jpeg)} bytes that are no JPEG ({error})") from error
     return int(height), int(width)
+
+
+class JpegSizes:
+    """`jpeg_size` of a camera's pictures: a header that is the last one's, byte for byte, is not parsed again."""
+
+    def __init__(self) -> None:
+        self._header: bytes | None = None
+        self._size = (0, 0)
+
+    def __call__(self, jpeg: bytes) -> tuple[int, int]:
+        """(height, width); EpisodeError "bad_jpeg" where it is none."""
+        if self._header is None or not jpeg.startswith(self._header):
+            self._size = jpeg_size(jpeg)
+            self._header = jpeg_header(jpeg)
+        return self._size
+
+
+def jpeg_header(jpeg: bytes) -> bytes:
+    """All up to the first scan's data, which is what a decoder reads for the size; the whole JPEG where it is odd.
+
+    A JPEG opens with two bytes and goes on in segments of a marker and a length (ITU-T T.81, B.1.1).
+    """
+    start = 2
+    while len(jpeg) > start + 4 and jpeg[start] == _MARKER and jpeg[start + 1] in _SEGMENTS:
+        stop = start + 2 + int.from_bytes(jpeg[start + 2 : start + 4], "big")
+        if jpeg[start + 1] == _SCAN:
+            return jpeg[:stop]
+        start = stop
+    return jpeg
 
 
 def check_size(height: int, width: int) -> None:
@@ -102,14 +134,14 @@ def resize(pixels: Pixels, height: int, width: int) -> Pixels:
     return np.array(scaled)  # a copy, since Pillow's own view cannot be written to
 
 
-def taken_by_header(jpeg: bytes, settings: ImageSettings) -> Picture | None:
+def taken_by_header(jpeg: bytes, settings: ImageSettings, *, size_of: JpegSizes) -> Picture | None:
     """A JPEG that passes through, without decoding it; None where it must be looked at.
 
     That is where it does not fit, does not end as a JPEG does, or is so small that it may well be black.
     """
     if not jpeg.endswith(_JPEG_END):
         return None
-    height, width = jpeg_size(jpeg)
+    height, width = size_of(jpeg)
     if max(height, width) > settings.size or len(jpeg) < _PLAIN_JPEG_BYTES + height * width // _PLAIN_PIXELS_PER_BYTE:
         return None
     return Picture(jpeg=jpeg, width=width, height=height)

@@ -5,8 +5,7 @@ time step after the other, so any run of frames is one byte range. `ShardWriter`
 `read_episode` and `Lake` find it again.
 """
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -18,15 +17,14 @@ import pyarrow.parquet as pq
 from schema.digest import Hasher, digest_bytes, feed_file
 from schema.episode import Episode
 from schema.errors import SchemaError
-from schema.frames import Placement, common_type, frame_table, frame_values, moments, widened
+from schema.frames import Placement, common_type, frame_table, frame_texts, moments, widened
 from schema.tables import EPISODES, FORMAT_VERSION
-from schema.tar import BLOCK, TarWriter, header, span
+from schema.tar import TarWriter, data_offsets, headers
 
 SHARD_BYTES = 256 * 2**20
 """About how large a shard's tar gets: bundles of episodes are cut by it."""
 MAX_FRAMES = 1_000_000
 """What the six digits of a sample's name can count."""
-_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,12 +62,12 @@ class ShardWriter:
             raise SchemaError(f"an episode of {episode.num_frames} frames: a shard counts to {MAX_FRAMES}; cut the log")
         self._check_intact()
         start = self._tar.position
-        members, placements = _samples(episode, start)
+        names, contents = _samples(episode)
+        placements = _placements(episode, contents, start=start)
         table = frame_table(episode, placements)
         columns = _episode_columns(episode)
         self._is_intact = False  # whatever could be wrong with the episode has been found by now
-        for name, data in members:
-            self._tar.add(name, data)
+        self._tar.add(names, contents)
         self._is_intact = True
         places = {
             "row_group": len(self._tables),
@@ -98,32 +96,28 @@ class ShardWriter:
         return Shard(digest=digest, tar=self._tar_path, parquet=self._parquet_path, rows=tuple(self._rows))
 
 
-def _samples(episode: Episode, start: int) -> tuple[list[tuple[str, bytes]], dict[str, Placement]]:
-    """The members of an episode, one time step after the other, and where its pictures stand in a tar from `start`."""
+def _samples(episode: Episode) -> tuple[list[str], list[bytes]]:
+    """The members of an episode, one time step after the other: per camera a JPEG, then the JSON."""
     cameras = sorted(episode.cameras)
-    offsets: dict[str, list[int]] = {camera: [] for camera in cameras}
-    members = []
-    position = start
-    for frame, values in enumerate(frame_values(episode)):
-        key = f"{episode.episode_id}-{frame:06d}"
-        for camera in cameras:
-            jpeg = episode.cameras[camera][frame].jpeg
-            members.append((f"{key}.{camera}.jpg", jpeg))
-            offsets[camera].append(position + BLOCK)
-            position += span(len(jpeg))
-        text = _JSON.encode(values).encode()
-        members.append((f"{key}.json", text))
-        position += span(len(text))
-    for name, _ in members[: len(cameras) + 1]:
-        header(name, 0)  # refuses a name that is too long; those of the other frames differ by their digits only
-    placements = {
-        camera: Placement(
-            offset_T=np.array(offsets[camera], np.int64),
-            length_T=np.array([len(picture.jpeg) for picture in episode.cameras[camera]], np.int32),
-        )
-        for camera in cameras
+    endings = [*(f".{camera}.jpg" for camera in cameras), ".json"]
+    headers([f"{episode.episode_id}-{0:06d}{ending}" for ending in endings], [0] * len(endings))  # refuses long names
+    keys = [f"{episode.episode_id}-{frame:06d}" for frame in range(episode.num_frames)]
+    pictures = [[picture.jpeg for picture in episode.cameras[camera]] for camera in cameras]
+    texts = [text.encode() for text in frame_texts(episode)]
+    names = [key + ending for key in keys for ending in endings]
+    return names, [content for sample in zip(*pictures, texts, strict=True) for content in sample]
+
+
+def _placements(episode: Episode, contents: Sequence[bytes], *, start: int) -> dict[str, Placement]:
+    """Where an episode's pictures stand in a tar whose next header is at byte `start`."""
+    cameras = sorted(episode.cameras)
+    lengths = [len(content) for content in contents]
+    offsets_N = data_offsets(lengths, start)
+    members = len(cameras) + 1
+    return {
+        camera: Placement(offset_T=offsets_N[index::members], length_T=np.array(lengths[index::members], np.int32))
+        for index, camera in enumerate(cameras)
     }
-    return members, placements
 
 
 def shard_digest(tar_digest: bytes, parquet_digest: bytes) -> str:

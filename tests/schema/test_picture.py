@@ -13,10 +13,12 @@ from PIL import Image
 from schema.errors import EpisodeError
 from schema.picture import (
     ImageSettings,
+    JpegSizes,
     decode_into,
     decode_jpeg,
     encode_jpeg,
     fitted_size,
+    jpeg_header,
     jpeg_size,
     resize,
     store,
@@ -195,6 +197,39 @@ def test_a_corrupt_jpeg_is_a_bad_episode(damage):
     with pytest.raises(EpisodeError, match=f"JPEG of {len(found)} bytes cannot be decoded") as caught:
         store(found, SETTINGS)
     assert caught.value.reason == "bad_jpeg"
+
+
+def size_or_error(size_of, jpeg):
+    try:
+        return size_of(jpeg)
+    except EpisodeError as error:
+        return str(error)
+
+
+@settings(deadline=None)
+@given(
+    shapes=st.lists(st.sampled_from([(24, 32), (32, 24), (32, 32)]), min_size=2, max_size=6),
+    changes=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 700), st.integers(0, 255)), max_size=4),
+)
+def test_sizes_that_are_remembered_are_those_of_each_picture_by_itself(shapes, changes):
+    jpegs = [bytearray(encode_jpeg(scene(*shape))) for shape in shapes]
+    for number, place, value in changes:
+        jpegs[number % len(jpegs)][place % len(jpegs[number % len(jpegs)])] = value
+    size_of = JpegSizes()
+    assert [size_or_error(size_of, bytes(jpeg)) for jpeg in jpegs] == [
+        size_or_error(jpeg_size, bytes(jpeg)) for jpeg in jpegs
+    ]
+
+
+def test_a_header_is_shared_by_pictures_of_one_size_and_ends_before_what_they_show():
+    first, second, wider = (encode_jpeg(scene(32, width, seed=seed)) for width, seed in [(32, 0), (32, 1), (48, 0)])
+    assert jpeg_header(first) == jpeg_header(second) != jpeg_header(wider)
+    assert len(jpeg_header(first)) < 700 < len(first)
+
+
+@pytest.mark.parametrize("odd", [b"", b"\xff\xd8", b"\xff\xd8\xff\xd0\xff\xda", b"\xff\xd8\xff\xe0\xff\xff\0"])
+def test_a_jpeg_whose_segments_cannot_be_followed_is_all_header(odd):
+    assert jpeg_header(odd) == odd
 
 
 def test_the_size_of_what_is_no_jpeg_is_a_bad_episode():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema.digest import digest_bytes
-from schema.tar import BLOCK, TarWriter, header, span
+from schema.tar import BLOCK, TarWriter, data_offsets, headers, span
 
 NAMES = st.text(string.ascii_letters + string.digits + "._- ", min_size=1, max_size=100)
 MEMBERS = st.dictionaries(NAMES, st.binary(max_size=1100), max_size=8)
@@ -18,9 +18,10 @@ MEMBERS = st.dictionaries(NAMES, st.binary(max_size=1100), max_size=8)
 def written(members):
     stream = io.BytesIO()
     tar = TarWriter(stream)
-    offsets = {name: tar.add(name, data) for name, data in members.items()}
+    tar.add(list(members), list(members.values()))
     digest = tar.finish()
-    return stream.getvalue(), offsets, digest
+    offsets = data_offsets([len(data) for data in members.values()], 0)
+    return stream.getvalue(), dict(zip(members, offsets.tolist(), strict=True)), digest
 
 
 @settings(deadline=None)
@@ -48,9 +49,19 @@ def test_the_digest_is_that_of_the_bytes_and_the_same_members_give_the_same_byte
 @given(sizes=st.lists(st.integers(0, 3000), max_size=5))
 def test_the_position_grows_by_the_span_of_each_member(sizes):
     tar = TarWriter(io.BytesIO())
-    for number, size in enumerate(sizes):
-        tar.add(str(number), bytes(size))
+    tar.add([str(number) for number in range(len(sizes))], [bytes(size) for size in sizes])
     assert tar.position == sum(map(span, sizes))
+
+
+@settings(deadline=None)
+@given(members=MEMBERS, cut=st.integers(0, 8))
+def test_members_may_come_in_any_portions(members, cut):
+    names, contents = list(members), list(members.values())
+    stream = io.BytesIO()
+    tar = TarWriter(stream)
+    for part in (slice(cut), slice(cut, None)):
+        tar.add(names[part], contents[part])
+    assert (tar.finish(), stream.getvalue()) == (written(members)[2], written(members)[0])
 
 
 def test_every_member_is_a_regular_file_that_all_may_read_without_owner_or_time():
@@ -75,18 +86,18 @@ def test_a_name_of_a_hundred_characters_is_the_longest():
 @pytest.mark.parametrize("name", ["", "n" * 101, "π0", "a\0b", "line\nbreak"])
 def test_a_name_that_a_header_cannot_hold_is_refused(name):
     with pytest.raises(ValueError, match="1 to 100 printable ASCII characters"):
-        TarWriter(io.BytesIO()).add(name, b"1")
+        TarWriter(io.BytesIO()).add(["a", name], [b"1", b"1"])
 
 
 def test_a_refused_member_leaves_no_trace():
     stream = io.BytesIO()
     tar = TarWriter(stream)
     with pytest.raises(ValueError, match="ASCII"):
-        tar.add("π0", b"1")
+        tar.add(["a", "π0"], [b"1", b"1"])
     assert (stream.getvalue(), tar.position) == (b"", 0)
 
 
 def test_a_member_of_8_gib_is_refused_since_its_size_has_no_room():
-    assert len(header("big", 8**11 - 1)) == BLOCK
+    assert len(headers(["big"], [8**11 - 1])) == BLOCK
     with pytest.raises(ValueError, match="takes up to 8589934591 bytes"):
-        header("big", 8**11)
+        headers(["big"], [8**11])

@@ -15,7 +15,7 @@ from schema.commit import Bundle, commit
 from schema.episode import Instruction
 from schema.lake import Lake
 from schema.shards import ShardWriter, file_digest, shard_digest
-from schema.tar import BLOCK, header
+from schema.tar import BLOCK, headers
 from schema.verify import verify
 from tests.lakes import catalogue_row, make_episode, store
 
@@ -302,7 +302,7 @@ def test_a_renamed_member_is_found(forger):
     name = f"{forger.episodes[0].episode_id}-000000.front.jpg"
 
     def renamed(tar):
-        tar[offset - BLOCK : offset] = header(name, length)
+        tar[offset - BLOCK : offset] = headers([name], [length])
         return tar
 
     problems = verify(forger.lake(tar=renamed)).problems
