@@ -53,10 +53,6 @@ class Stem(nn.Module):
     def __init__(self, config: StemConfig, out_width: int) -> None:
         super().__init__()
         first, second, third = config.channels
-        self.place_2SS: Tensor
-        side = torch.linspace(-1.0, 1.0, config.image_size)
-        place_2SS = torch.stack(torch.meshgrid(side, side, indexing="ij"))
-        self.register_buffer("place_2SS", place_2SS, persistent=False)
         self.summary = PromptSummary(out_width)
         self.convs = nn.ModuleList(
             [
@@ -73,7 +69,11 @@ class Stem(nn.Module):
         cameras = images_BCSS3.shape[:2]
         text_ND = self.summary(prompt_BLD, prompt_mask_BL).repeat_interleave(cameras[1], dim=0)
         pictures_N3SS = images_BCSS3.flatten(0, 1).permute(0, 3, 1, 2)
-        maps = torch.cat([pictures_N3SS, self.place_2SS.expand(len(pictures_N3SS), -1, -1, -1)], dim=1)
+        side_S = torch.linspace(
+            -1.0, 1.0, pictures_N3SS.shape[-1], dtype=pictures_N3SS.dtype, device=pictures_N3SS.device
+        )
+        place_2SS = torch.stack(torch.meshgrid(side_S, side_S, indexing="ij"))
+        maps = torch.cat([pictures_N3SS, place_2SS.expand(len(pictures_N3SS), -1, -1, -1)], dim=1)
         for conv in self.convs:
             maps = conv(maps, text_ND)
         tokens_NKD: Tensor = self.projector(maps.flatten(2).transpose(1, 2)) + self.position
