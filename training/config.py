@@ -85,13 +85,13 @@ TINY_CPU = TrainingConfig(
     name="tiny_cpu",
     model="tiny_cpu",
     global_batch=32,
-    steps=800,
+    steps=720,
     peak_lr=3e-3,
     final_lr=1e-4,
     warmup_steps=100,
     noise_draws=3,  # with one draw, joints were no better than holding still after the same time (docs/training.md)
     image_encoder_lr=0.3,  # at the full rate policies looked at the pictures less (docs/training.md)
-    checkpoint_every=400,
+    checkpoint_every=360,
 )
 """Learns the simulated fleet on two CPU cores in a minute or so, with chunks of 25 steps; for demos and tests."""
 
