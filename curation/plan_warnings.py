@@ -35,8 +35,9 @@ def component_warnings(epochs: Iterable[tuple[str, float]]) -> Iterator[str]:
             f"{name!r} is seen {times:.1f} times, more than {MANY_EPOCHS:g}: it may be learnt by "
             "heart; raise alpha, lower its boost, train for fewer steps, or collect more"
         )
-    if len(often) > _MAX_NAMED:
-        yield f"{len(often) - _MAX_NAMED} other components are seen more than {MANY_EPOCHS:g} times too"
+    if (others := len(often) - _MAX_NAMED) > 0:
+        are = "component is" if others == 1 else "components are"
+        yield f"{others} other {are} seen more than {MANY_EPOCHS:g} times too"
 
 
 def presentation_warnings(shown: Presentation) -> Iterator[str]:
