@@ -1,5 +1,6 @@
 """Fixtures that all tests may ask for."""
 
+import os
 import sys
 from collections.abc import Iterator
 
@@ -14,6 +15,8 @@ _ONE_RAY = {f"tests/ingest/test_{name}.py" for name in ("command", "drivers", "j
 }
 """The files whose tests ask for `tests.ingest.ray_cluster.cluster`."""
 _SHARED = "one Ray"
+
+os.environ.setdefault("RAY_worker_niceness", "0")  # by Ray's 15 its workers wait for the tests beside them
 
 
 @pytest.fixture(scope="session")

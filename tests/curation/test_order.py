@@ -105,7 +105,7 @@ def test_the_short_segment_is_as_likely_in_every_window():
     assert np.mean(at, axis=1) == pytest.approx([0.25] * 4, abs=0.015)
 
 
-@settings(deadline=None, max_examples=6)
+@settings(deadline=None, max_examples=4)
 @given(st.integers(1, 60), st.sampled_from([0.0, 3.0, 9.0]), st.integers(0, 2**32))
 def test_shares_are_kept_at_every_1024_positions_and_exact_at_block_ends(count, skew, seed):
     rng = np.random.default_rng(seed)

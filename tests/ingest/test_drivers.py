@@ -32,9 +32,10 @@ def test_two_drivers_of_sources_that_overlap_store_each_episode_once(cluster, tm
     one, other = aloha_source(tmp_path / "one", 8), aloha_source(tmp_path / "other", 8, first=4)
     lake = str(tmp_path / "lake")
 
-    drivers = [start(["ingest", str(place), "--json", "--lake", lake], cluster, driver="ray") for place in (one, other)]
+    words = [["ingest", str(place), "--json", "--lake", lake] for place in (one, other)]
+    drivers = [start(said, cluster, driver=kind) for said, kind in zip(words, ("ray", "alone"), strict=True)]
     first, second = (ended(driver) for driver in drivers)
-    again = run(["ingest", str(other), "--json", "--lake", lake], cluster, driver="ray")
+    again = run(words[1], cluster, driver="alone")
 
     assert (first.code, second.code, again.code) == (0, 0, 0), first.err + second.err + again.err
     assert closes(first.account)

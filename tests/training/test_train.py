@@ -30,7 +30,7 @@ from training.train import train
 from training.worker import METRICS, Job, Seat, run
 
 ROOT = Path(__file__).parents[2]
-STEPS = 36
+STEPS = 18
 PATIENCE_S = 500
 """A worker imports torch for a minute where other processes want the cores too."""
 
