@@ -34,8 +34,9 @@ from schema.errors import ConfigError
 from schema.lake import Lake
 from schema.layout import LayoutName, Slots, slots
 from schema.store import open_store
-from schema.tables import FORMAT_VERSION
 
+LOCK_VERSION = 1
+"""Raised when the meaning of a lock's values changes; older versions stay readable."""
 _SHARED = pa.dictionary(pa.int32(), pa.string())
 RUNS = pa.schema(
     [
@@ -235,7 +236,7 @@ def register(lock: Lock, lake: Lake) -> str:
 def _values(lock: Lock, *, tables: dict[str, str] | None = None) -> dict[str, Any]:
     """What the digest covers, as JSON: the tables stand for themselves by their own digests, known or taken here."""
     return {
-        "format_version": FORMAT_VERSION,
+        "format_version": LOCK_VERSION,
         "recipe": lock.recipe,
         "versions": lock.versions,
         "seed": lock.seed,
@@ -267,9 +268,9 @@ def _head(fs: Any, root: str, *, where: str) -> dict[str, Any]:
         raise ConfigError(
             f"lock.json is not a lock's: {error!r}; make the lock again from its recipe ({where})"
         ) from error
-    if version > FORMAT_VERSION:
+    if version > LOCK_VERSION:
         raise ConfigError(
-            f"the lock has format version {version}, this robomix reads up to {FORMAT_VERSION}: "
+            f"the lock has format version {version}, this robomix reads up to {LOCK_VERSION}: "
             f"use a newer robomix, or make the lock again with this one ({where})"
         )
     return cast(dict[str, Any], head)

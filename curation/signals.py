@@ -72,10 +72,17 @@ class Group:
 def open_shard(lake: Lake, shard: str) -> Iterator[pq.ParquetFile]:
     """A shard's Parquet, read where it lies."""
     try:
-        with lake.fs.open(lake.path(f"{shard}.parquet"), "rb") as stream, pq.ParquetFile(stream) as file:
+        with (
+            lake.fs.open(lake.path(f"{shard}.parquet"), "rb") as stream,
+            pq.ParquetFile(stream, page_checksum_verification=True) as file,
+        ):
             yield file
     except FileNotFoundError as error:
         raise SchemaError(f"{shard}.parquet is missing from {lake.uri}: expected it by the catalogue") from error
+    except (pa.ArrowException, OSError) as error:
+        raise SchemaError(
+            f"{shard}.parquet cannot be read ({error}); run `robomix lake verify` ({lake.uri})"
+        ) from error
 
 
 def read_run(file: pq.ParquetFile, run: Run, group: Group) -> tuple[Values, Values]:

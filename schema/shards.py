@@ -141,7 +141,9 @@ def _write_parquet(tables: list[pa.Table], path: Path) -> None:
         [(name, common_type(found)) for name, found in types.items()],
         metadata={"robomix_format_version": str(FORMAT_VERSION)},
     )
-    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["episode_id"]) as writer:
+    with pq.ParquetWriter(
+        path, schema, compression="zstd", use_dictionary=["episode_id"], write_page_checksum=True
+    ) as writer:
         for table in tables:
             columns = [
                 widened(table[field.name], field.type)

@@ -2,8 +2,14 @@
 
 import pyarrow as pa
 
-FORMAT_VERSION = 1
-"""Of the lake's rows, shards and locks. Raised when their meaning changes; older versions stay readable."""
+FORMAT_VERSION = 2
+"""Of the lake's rows and shards. Raised when what they hold changes; older versions stay readable.
+
+2: pictures and the Parquet's pages have checksums.
+"""
+CONVERSION_FORMAT = 1
+"""What a conversion's digest knows of the format: raised only where a sample's bytes would come out differently, since
+every lake is then converted anew."""
 
 _TIME = pa.timestamp("us", tz="UTC")
 _STRINGS = pa.list_(pa.string())

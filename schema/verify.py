@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from schema.digest import crc32c
 from schema.errors import EpisodeError
 from schema.frames import moments, numbers
 from schema.lake import Lake
@@ -102,7 +103,7 @@ class _ShardCheck:
                 yield f"the content's digest is {found}, expected it to be the name"
             samples: Samples = {}
             yield from _guarded(_read_samples(tar_path, samples))
-            file = pq.ParquetFile(parquet_path)
+            file = pq.ParquetFile(parquet_path, page_checksum_verification=True)
             yield from _guarded(self._read_receipt())
             with tar_path.open("rb") as stream:
                 for row in episodes:
@@ -164,11 +165,14 @@ class _ShardCheck:
     def _picture(self, told: Row, offset: int, length: int, *, stream: BinaryIO) -> Iterator[str]:
         if (told["offset"], told["length"]) != (offset, length):
             yield f"the Parquet points at {told['offset']}+{told['length']}, the tar has {offset}+{length}"
+        jpeg = _bytes(stream, offset, length)
         try:
-            pixels = decode_jpeg(_bytes(stream, offset, length))
+            pixels = decode_jpeg(jpeg)
         except EpisodeError as error:
             yield str(error)
             return
+        if told.get("crc32c") not in {None, crc32c(jpeg)}:  # format version 1 has none
+            yield f"its checksum is {crc32c(jpeg):#010x}, the Parquet says {told['crc32c']:#010x}"
         self.pictures += 1
         if pixels.shape[:2] != (told["height"], told["width"]):
             yield f"decodes to {pixels.shape[:2]}, the Parquet says {told['height'], told['width']}"

@@ -1,8 +1,12 @@
 """Tiny real lakes for tests: two robots, real JPEGs, real shards and Delta tables, made in a fraction of a second."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from schema.commit import Bundle, Row, commit
 from schema.digest import digest_json
@@ -10,7 +14,7 @@ from schema.embodiment import load_embodiment
 from schema.episode import Episode, Instruction, Picture, Provenance
 from schema.lake import Lake
 from schema.picture import encode_jpeg
-from schema.shards import ShardWriter
+from schema.shards import Shard, ShardWriter, file_digest, shard_digest
 
 
 def make_episode(
@@ -54,8 +58,36 @@ def make_episode(
     )
 
 
+def in_format_1(shard: Shard) -> Shard:
+    """The shard as format version 1 had it, without checksums."""
+    file = pq.ParquetFile(shard.parquet)
+    groups = [_without_checksums(file.read_row_group(group)) for group in range(file.num_row_groups)]
+    with pq.ParquetWriter(shard.parquet, groups[0].schema, compression="zstd") as sink:
+        for group in groups:
+            sink.write_table(group)
+    digest = shard_digest(file_digest(shard.tar), file_digest(shard.parquet))
+    return replace(shard, digest=digest, rows=tuple(row | {"format_version": 1} for row in shard.rows))
+
+
+def _without_checksums(table: pa.Table) -> pa.Table:
+    for index, name in enumerate(table.column_names):
+        if name.startswith("camera."):
+            whole = table[name].combine_chunks()
+            kept = [field for field in whole.type if field.name != "crc32c"]
+            arrays = [whole.field(field.name) for field in kept]
+            column = pa.StructArray.from_arrays(arrays, fields=kept, mask=whole.is_null())
+            table = table.set_column(index, name, column)
+    return table
+
+
 def store(
-    lake: Lake, folder: Path, episodes: list[Episode], *, bundle_id: str = "tiny-0", conversion: str = "c1"
+    lake: Lake,
+    folder: Path,
+    episodes: list[Episode],
+    *,
+    bundle_id: str = "tiny-0",
+    conversion: str = "c1",
+    made: Callable[[Shard], Shard] = lambda shard: shard,
 ) -> dict[str, str]:
     """Write one shard of these episodes and commit it, as an ingest does; what became of each, by source_key."""
     with ShardWriter(folder / bundle_id) as writer:
@@ -63,6 +95,7 @@ def store(
             writer.add(episode)
         shard = writer.finish()
     assert shard is not None
+    shard = made(shard)
     name = f"shards/{episodes[0].source}/{shard.digest}"
     lake.upload(shard.parquet, f"{name}.parquet")
     lake.upload(shard.tar, f"{name}.tar")
@@ -97,7 +130,9 @@ def store(
     return dict(commit(lake, [Bundle(bundle_id=bundle_id, episodes=tuple(rows), annotations=tuple(texts))]))
 
 
-def make_lake(folder: Path, *, num_episodes: int = 3, num_frames: int = 12) -> Lake:
+def make_lake(
+    folder: Path, *, num_episodes: int = 3, num_frames: int = 12, made: Callable[[Shard], Shard] = lambda shard: shard
+) -> Lake:
     """A lake of two robots × two tasks, `num_episodes` each, in one shard that mixes them all."""
     lake = Lake.open_or_create(str(folder / "lake"))
     episodes = [
@@ -106,7 +141,7 @@ def make_lake(folder: Path, *, num_episodes: int = 3, num_frames: int = 12) -> L
         for embodiment in ("ur5e", "bimanual_trossen")
         for task in ("put block on plate", "push block")
     ]
-    store(lake, folder, episodes)
+    store(lake, folder, episodes, made=made)
     return lake
 
 

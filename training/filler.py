@@ -199,13 +199,15 @@ class Filler:
             if picture is None:
                 square[:], batch.image_mask[row, slot] = 0, False
                 continue
-            jpeg, height, width = picture
+            jpeg, place = picture
             try:
-                decode_centred(jpeg, height, width, out=square)
+                place.check(jpeg)
+                decode_centred(jpeg, place.height, place.width, out=square)
             except EpisodeError as error:
                 where = f"{batch.sample_ids[row]}.{shown[slot]} in {shard}.tar"
                 raise SchemaError(
-                    f"the picture of sample {where} is broken ({error}); run `robomix lake verify`"
+                    f"the picture of sample {where} is broken ({error}); run `robomix lake verify`, and copy the "
+                    "shard again or ingest its episodes anew"
                 ) from error
 
 

@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from schema.arrays import as_numpy
-from schema.errors import SchemaError
+from schema.digest import crc32c
+from schema.errors import EpisodeError, SchemaError
 from schema.frames import numbers
 from schema.lake import Lake
 from training.ranges import RangedFile, Ranges
@@ -43,6 +44,25 @@ class Wanted:
         return signals + [f"{camera}.{leaf}" for camera in cameras for leaf in _LEAVES]
 
 
+class Place(NamedTuple):
+    """Where a JPEG stands in its tar, and what it is."""
+
+    offset: int
+    length: int
+    height: int
+    width: int
+    """What it decodes to."""
+    crc32c: int | None
+
+    def check(self, jpeg: bytes | memoryview) -> None:
+        """EpisodeError "crc_mismatch" where these bytes are not those that were written here."""
+        if self.crc32c is not None and (found := crc32c(jpeg)) != self.crc32c:
+            raise EpisodeError(
+                "crc_mismatch",
+                f"its {self.length} bytes at {self.offset} have checksum {found:#010x}, expected {self.crc32c:#010x}",
+            )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class CameraPlaces:
     """Where an episode's pictures of one camera stand in the tar, and how large they are."""
@@ -51,20 +71,24 @@ class CameraPlaces:
     length_T: NDArray[np.int32]
     height_T: NDArray[np.uint16]
     width_T: NDArray[np.uint16]
+    crc32c_T: NDArray[np.uint32] | None = None
+    """Of the JPEGs; None in shards of format version 1."""
 
-    def __getitem__(self, frame: int) -> tuple[int, int, int, int]:
-        """Byte offset and length of a frame's JPEG, and the height and width that it decodes to."""
-        return (
+    def __getitem__(self, frame: int) -> Place:
+        """Where a frame's JPEG stands, and what it is."""
+        return Place(
             self.offset_T.item(frame),
             self.length_T.item(frame),
             self.height_T.item(frame),
             self.width_T.item(frame),
+            None if self.crc32c_T is None else self.crc32c_T.item(frame),
         )
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory."""
-        return self.offset_T.nbytes + self.length_T.nbytes + self.height_T.nbytes + self.width_T.nbytes
+        arrays = (self.offset_T, self.length_T, self.height_T, self.width_T, self.crc32c_T)
+        return sum(array.nbytes for array in arrays if array is not None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -142,20 +166,20 @@ class ShardCache:
 
     def pictures(
         self, shard: str, places: Iterable[CameraPlaces | None], frame: int
-    ) -> Iterator[tuple[memoryview | bytes, int, int] | None]:
-        """Each camera's JPEG of one frame, and the height and width that it decodes to; None for None."""
+    ) -> Iterator[tuple[memoryview | bytes, Place] | None]:
+        """Each camera's JPEG of one frame, and what it should be; None for None."""
         tar = self._tars[shard] if self.is_local else None
         for one in places:
             if one is None:
                 yield None
                 continue
-            offset, length, height, width = one[frame]
-            jpeg = self._far(shard, one, frame) if tar is None else tar[offset : offset + length]
-            yield jpeg, height, width
+            place = one[frame]
+            jpeg = self._far(shard, one, frame) if tar is None else tar[place.offset : place.offset + place.length]
+            yield jpeg, place
 
     def _far(self, shard: str, places: CameraPlaces, frame: int) -> memoryview | bytes:
         """A JPEG of a remote lake: what was fetched ahead, or out of a whole segment."""
-        offset, length, _, _ = places[frame]
+        offset, length, *_ = places[frame]
         if (jpeg := self.held.get((shard, offset))) is not None:
             return jpeg
         first = frame - frame % SEGMENT_FRAMES
@@ -187,9 +211,11 @@ class _Parquet:
 
     def __init__(self, ranges: Ranges, file: str) -> None:
         if ranges.is_local:
-            self._file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(ranges.map(file))))
-        else:  # the pieces that a row group is made of are asked for together
-            self._file = pq.ParquetFile(pa.PythonFile(RangedFile(ranges, file), mode="r"), pre_buffer=True)
+            source = pa.BufferReader(pa.py_buffer(ranges.map(file)))
+        else:
+            source = pa.PythonFile(RangedFile(ranges, file), mode="r")
+        # The pieces that a row group is made of are asked for together.
+        self._file = pq.ParquetFile(source, pre_buffer=True, page_checksum_verification=True)
         self._there = frozenset(self._file.schema_arrow.names)
         self._columns: dict[Wanted, list[str]] = {}
         self._lock = threading.Lock()
@@ -204,7 +230,8 @@ class _Parquet:
 
 _OPEN = 1024
 """Shards of which the files are kept mapped, or their footers at hand."""
-_LEAVES = ("offset", "length", "height", "width")
+_LEAVES = ("offset", "length", "height", "width", "crc32c")
+"""Of a camera's struct; Parquet passes over those that a shard of an older version lacks."""
 _EPISODE_OVERHEAD = 2048
 """Bytes of objects around an episode's arrays, about."""
 

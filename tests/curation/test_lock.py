@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curation.lock import RUNS, Lock, register
+from curation.lock import LOCK_VERSION, RUNS, Lock, register
 from curation.make_lock import make_lock
 from curation.mixture import BLOCK
 from curation.recipe import parse_recipe
@@ -17,7 +17,6 @@ from curation.texts import instructions
 from schema.commit import Bundle, commit
 from schema.errors import ConfigError
 from schema.lake import Lake
-from schema.tables import FORMAT_VERSION
 from tests.lakes import make_episode, make_lake, store
 
 
@@ -168,7 +167,7 @@ def test_a_file_that_is_no_lock_is_refused(tmp_path, text):
 def test_a_newer_format_asks_for_a_newer_robomix(lock, tmp_path):
     lock.save(tmp_path / "demo")
     file = tmp_path / "demo" / "lock.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"format_version": FORMAT_VERSION + 1}))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format_version": LOCK_VERSION + 1}))
     with pytest.raises(ConfigError, match="use a newer robomix"):
         Lock.load(tmp_path / "demo")
 

@@ -1,6 +1,7 @@
 """Verification: a clean lake has no problems, and every planted fault is found and named, never by a traceback."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from schema.commit import Bundle, commit
 from schema.episode import Instruction
 from schema.lake import Lake
+from schema.picture import encode_jpeg
 from schema.shards import ShardWriter, file_digest, shard_digest
 from schema.tar import BLOCK, headers
 from schema.verify import verify
@@ -295,6 +297,20 @@ def test_a_picture_that_is_none_is_found(forger):
         return tar
 
     assert "frame 0: base: a JPEG of" in only(verify(forger.lake(tar=spoiled)).problems)
+
+
+def test_another_picture_in_the_place_of_one_is_found_by_its_checksum(forger):
+    offset, length = forger.first_place()
+    other = encode_jpeg(np.zeros((16, 16, 3), np.uint8))
+    room = length - len(other) - 2  # for a comment
+    assert room >= 2
+
+    def swapped(tar):
+        tar[offset : offset + length] = other[:2] + b"\xff\xfe" + room.to_bytes(2) + bytes(room - 2) + other[2:]
+        return tar
+
+    problem = only(verify(forger.lake(tar=swapped)).problems)
+    assert re.search("frame 0: base: its checksum is 0x[0-9a-f]{8}, the Parquet says 0x[0-9a-f]{8}$", problem)
 
 
 def test_a_renamed_member_is_found(forger):

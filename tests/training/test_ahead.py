@@ -15,6 +15,7 @@ from tests.training.test_loader import assert_same, copy_of
 from training import ahead, ranges
 from training.loader import Loader
 
+SAMPLE = r"[0-9a-f]{32}-\d{6}\.\w+"
 RECIPE = "name: tiny\nsources: [{source: tiny}]\nchunk: {steps: 5}\nimage_size: 32\nprompt: {tag: true}\n"
 FRAMES = 6 * 70
 
@@ -157,6 +158,20 @@ def test_a_shard_that_was_cut_short_is_named(lake, far):
     tar.write_bytes(tar.read_bytes()[: tar.stat().st_size // 50])
     with far() as remote, pytest.raises(SchemaError, match=rf"shards/tiny/{tar.stem}.tar is cut short"):
         draw(remote, 70)
+
+
+def test_a_picture_that_was_changed_on_its_way_is_told_with_shard_and_sample(far, monkeypatch):
+    fetch = ranges.Ranges._fetch
+
+    def changed(self: ranges.Ranges, file: str, start: int, stop: int) -> bytes:
+        found = bytearray(fetch(self, file, start, stop))
+        if file.endswith(".tar"):
+            found[::900] = bytes(len(found[::900]))  # a picture has 1,800
+        return bytes(found)
+
+    monkeypatch.setattr(ranges.Ranges, "_fetch", changed)
+    with far() as remote, pytest.raises(SchemaError, match=rf"sample {SAMPLE} in shards/tiny/\w+.tar .*checksum 0x"):
+        draw(remote, 3)
 
 
 @pytest.mark.parametrize("suffix", ["tar", "parquet"])

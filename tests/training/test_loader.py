@@ -1,12 +1,17 @@
 """The loader gives exactly the samples that the lock and the order name, however it is started, split or threaded."""
 
 import os
+import tarfile
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from curation.lock import Lock
 from curation.make_lock import make_lock
@@ -14,7 +19,8 @@ from curation.recipe import parse_recipe
 from schema.errors import ConfigError, SchemaError
 from schema.lake import Lake
 from schema.picture import decode_jpeg, resize
-from tests.lakes import make_episode, make_lake, store
+from schema.verify import verify
+from tests.lakes import in_format_1, make_episode, make_lake, store
 from training.batch import Batch
 from training.loader import Loader
 
@@ -290,6 +296,59 @@ def test_broken_pictures_and_numbers_are_told_with_shard_and_sample(tmp_path):
     parquet.write_bytes(data)
     with pytest.raises(SchemaError, match=rf"sample {SAMPLE} in shards/tiny/{parquet.name} are broken"):
         drawn(lock, 3)
+
+
+def flip(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+def a_picture(lake: Lake) -> tuple[Path, str, int, int]:
+    """The tar of a lake's only shard, and the name, offset and length of one of its pictures."""
+    (tar,) = Path(lake.root).glob("shards/tiny/*.tar")
+    with tarfile.open(tar) as members:
+        found = next(one for one in members if one.name.endswith("-000003.base.jpg"))
+    return tar, found.name, found.offset_data, found.size
+
+
+@given(bit=st.integers(0, 10_000), seed=st.integers(0, 3))
+@settings(max_examples=15, deadline=None)
+def test_any_flipped_bit_of_a_picture_is_told_with_shard_sample_and_place(bit, seed):
+    with TemporaryDirectory() as folder:
+        lake = make_lake(Path(folder), num_episodes=1, num_frames=4)
+        lock = lock_of(lake)
+        tar, name, offset, length = a_picture(lake)
+        flip(tar, offset + bit % length)
+        with pytest.raises(SchemaError) as caught:
+            drawn(lock, 40, threads=seed)
+
+    assert f"the picture of sample {name.removesuffix('.jpg')} in shards/tiny/{tar.name} is broken" in str(caught.value)
+    assert f"its {length} bytes at {offset} have checksum 0x" in str(caught.value)
+    assert "run `robomix lake verify`, and copy the shard again" in str(caught.value)
+
+
+def test_shards_that_were_written_without_checksums_give_the_same_batches(tmp_path):
+    now, before = make_lake(tmp_path / "now"), make_lake(tmp_path / "before", made=in_format_1)
+    assert verify(before).problems == ()
+    for one, other in zip(drawn(lock_of(now), 4), drawn(lock_of(before), 4), strict=True):
+        assert_same(one, other)
+
+
+def test_a_flipped_bit_of_the_numbers_is_told_with_the_file(tmp_path):
+    lake = make_lake(tmp_path, num_episodes=1)
+    lock = lock_of(lake)
+    (parquet,) = Path(lake.root).glob("shards/tiny/*.parquet")
+    whole = parquet.read_bytes()
+    column = pq.ParquetFile(parquet).metadata.row_group(0).column(3)  # the first signal's
+    page = range(column.data_page_offset, column.data_page_offset + column.total_compressed_size)
+    for place in page[-40:]:  # after the page's header
+        flip(parquet, place)
+        with pytest.raises(SchemaError, match=rf"in shards/tiny/{parquet.name} are broken .*CRC"):
+            drawn(lock, 4)
+        with pytest.raises(SchemaError, match=rf"shards/tiny/{parquet.name} cannot be read .*CRC"):
+            lock_of(lake)
+        parquet.write_bytes(whole)
 
 
 def test_every_wrong_word_is_told_at_once(lock):
