@@ -37,8 +37,8 @@ def shards_of(info: Mapping[str, Any], *, folder: str, files: Mapping[str, Any])
     """
     if info.get("fileFormat", "tfrecord") != "tfrecord":
         raise SourceError(
-            f"dataset {info.get('name')!r} is stored as {info['fileFormat']}, expected tfrecord: "
-            "export it again with `file_format=tfrecord`"
+            f"dataset_info.json says that {info.get('name')!r} is stored as {info['fileFormat']!r}, expected "
+            f"'tfrecord': export it again with `file_format=tfrecord`: {folder}"
         )
     shards: list[Shard] = []
     notes: list[str] = []

@@ -335,7 +335,7 @@ def test_a_dataset_of_another_file_format_says_so(tmp_path):
     info = write_rlds(tmp_path).parent / "dataset_info.json"
     info.write_text(info.read_text().replace('"tfrecord"', '"array_record"'))
 
-    with pytest.raises(SourceError, match="stored as array_record, expected tfrecord"):
+    with pytest.raises(SourceError, match=r"dataset_info.json says .* stored as 'array_record', expected 'tfrecord'"):
         discover(tmp_path)
 
 
