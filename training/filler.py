@@ -7,6 +7,7 @@ Safe for many threads that fill different rows. Pictures are decoded straight in
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +20,9 @@ from curation.instruction import chosen
 from curation.lock import Lock, whole
 from schema.arrays import as_numpy
 from schema.errors import EpisodeError, SchemaError
+from schema.picture import Pixels
 from training.batch import Batch
-from training.shard_cache import EpisodeFrames, ShardCache, Wanted
+from training.shard_cache import EpisodeFrames, Place, ShardCache, Wanted
 from training.square_picture import decode_centred
 
 _CAMERA, _CAMERA_DROPOUT = 12, 13
@@ -49,6 +51,16 @@ class Sample(NamedTuple):
     frame: int
     component: int
     position: int
+
+
+class _Picture(NamedTuple):
+    """A picture to decode into its square."""
+
+    square: Pixels
+    jpeg: memoryview | bytes
+    place: Place
+    sample: Sample
+    camera: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,8 +125,11 @@ class Filler:
     def fill(self, batch: Batch, samples: Sequence[Sample]) -> None:
         """Fill these rows; SchemaError that names shard and sample where bytes are gone or broken."""
         episodes = self.fill_numbers(batch, samples)
-        for sample, episode in zip(samples, episodes, strict=True):
-            self._fill_pictures(batch, sample, episode)
+        # All pictures are found before the first is decoded: what Python does in between runs in a core whose caches
+        # the decoder has filled, and takes twice as long.
+        found = [self._pictures(batch, *pair) for pair in zip(samples, episodes, strict=True)]
+        for picture in chain.from_iterable(found):
+            self._decode(picture)
 
     def fill_numbers(self, batch: Batch, samples: Sequence[Sample]) -> list[EpisodeFrames]:
         """Fill these rows but for their pictures; gives back the episodes that they are of."""
@@ -190,25 +205,38 @@ class Filler:
         there = [name for name in self._choices[slot] if name in episode.cameras]
         return there[int(self._fraction(position, _CAMERA, slot) * len(there))] if there else None
 
-    def _fill_pictures(self, batch: Batch, sample: Sample, episode: EpisodeFrames) -> None:
-        """The pictures that this sample shows; black where there is none."""
+    def _pictures(self, batch: Batch, sample: Sample, episode: EpisodeFrames) -> list[_Picture]:
+        """The pictures that this sample shows; where there is none, its square is made black."""
         row, shard, shown = sample.row, self.runs[sample.run].shard, self.shown(sample, episode)
         places = [episode.cameras[camera] if camera else None for camera in shown]
-        found = self._shards.pictures(shard, places, sample.frame)
-        for slot, (square, picture) in enumerate(zip(batch.images[row], found, strict=True)):
-            if picture is None:
-                square[:], batch.image_mask[row, slot] = 0, False
+        pictures = []
+        for slot, found in enumerate(self._shards.pictures(shard, places, sample.frame)):
+            if found is None:
+                batch.images[row, slot], batch.image_mask[row, slot] = 0, False
                 continue
-            jpeg, place = picture
+            jpeg, place = found
+            picture = _Picture(batch.images[row, slot], jpeg, place, sample, shown[slot])
             try:
                 place.check(jpeg)
-                decode_centred(jpeg, place.height, place.width, out=square)
             except EpisodeError as error:
-                where = f"{batch.sample_ids[row]}.{shown[slot]} in {shard}.tar"
-                raise SchemaError(
-                    f"the picture of sample {where} is broken ({error}); run `robomix lake verify`, and copy the "
-                    "shard again or ingest its episodes anew"
-                ) from error
+                raise self._broken(picture, error) from error
+            pictures.append(picture)
+        return pictures
+
+    def _decode(self, picture: _Picture) -> None:
+        square, jpeg, place, *_ = picture
+        try:
+            decode_centred(jpeg, place.height, place.width, out=square)
+        except EpisodeError as error:
+            raise self._broken(picture, error) from error
+
+    def _broken(self, picture: _Picture, error: EpisodeError) -> SchemaError:
+        run = self.runs[picture.sample.run]
+        where = f"{run.episode_id}-{picture.sample.frame:06d}.{picture.camera} in {run.shard}.tar"
+        return SchemaError(
+            f"the picture of sample {where} is broken ({error}); run `robomix lake verify`, and copy the "
+            "shard again or ingest its episodes anew"
+        )
 
 
 def _view(lock: Lock, index: int, *, cameras: tuple[str, ...]) -> _View:
