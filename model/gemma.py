@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from model.attention_mask import Rope
 from model.config import ExpertConfig, Pi0Config
+from model.products import Linear, attention
 
 
 class KeyValues(NamedTuple):
@@ -43,9 +44,9 @@ class GatedMLP(nn.Module):
 
     def __init__(self, config: ExpertConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.width, config.mlp_width, bias=False)
-        self.up_proj = nn.Linear(config.width, config.mlp_width, bias=False)
-        self.down_proj = nn.Linear(config.mlp_width, config.width, bias=False)
+        self.gate_proj = Linear(config.width, config.mlp_width, bias=False)
+        self.up_proj = Linear(config.width, config.mlp_width, bias=False)
+        self.down_proj = Linear(config.mlp_width, config.width, bias=False)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """[B, T, D]."""
@@ -66,7 +67,7 @@ def attend(query_BNTF: Tensor, keys: KeyValues, mask: Tensor) -> Tensor:
     batch, heads, steps, _ = query_BNTF.shape
     sharing = heads // keys.keys.shape[1]
     key, value = (part[:, :, None].expand(-1, -1, sharing, -1, -1).flatten(1, 2) for part in keys)
-    attended = functional.scaled_dot_product_attention(query_BNTF, key, value, attn_mask=mask)
+    attended = attention(query_BNTF, key, value, mask=mask)
     return attended.transpose(1, 2).reshape(batch, steps, -1)
 
 
@@ -77,8 +78,8 @@ class KeyValueLayer(nn.Module):
         super().__init__()
         self.head_dim = config.head_dim
         self.input_norm = RMSNorm(expert.width, config.rms_norm_eps)
-        self.k_proj = nn.Linear(expert.width, config.num_kv_heads * config.head_dim, bias=False)
-        self.v_proj = nn.Linear(expert.width, config.num_kv_heads * config.head_dim, bias=False)
+        self.k_proj = Linear(expert.width, config.num_kv_heads * config.head_dim, bias=False)
+        self.v_proj = Linear(expert.width, config.num_kv_heads * config.head_dim, bias=False)
 
     def key_values(self, normed_BTD: Tensor, rope: Rope) -> KeyValues:
         """Keys and values of tokens that went through `input_norm`."""
@@ -95,8 +96,8 @@ class ExpertLayer(KeyValueLayer):
 
     def __init__(self, config: Pi0Config, expert: ExpertConfig) -> None:
         super().__init__(config, expert)
-        self.q_proj = nn.Linear(expert.width, config.num_heads * config.head_dim, bias=False)
-        self.o_proj = nn.Linear(config.num_heads * config.head_dim, expert.width, bias=False)
+        self.q_proj = Linear(expert.width, config.num_heads * config.head_dim, bias=False)
+        self.o_proj = Linear(config.num_heads * config.head_dim, expert.width, bias=False)
         self.post_norm = RMSNorm(expert.width, config.rms_norm_eps)
         self.mlp = GatedMLP(expert)
 

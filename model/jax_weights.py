@@ -1,14 +1,15 @@
 """openpi's JAX arrays into `Pi0`: all of them or none, as weights.py does it for PyTorch's.
 
-They come as a mapping of paths, like `PaliGemma/llm/layers/attn/q_einsum/w`, to arrays: a dictionary, or what `np.load`
-gives for an .npz. Layers are stacked along the first axis, matrices are input × output, heads have axes of their own,
-and the action expert's names end in `_1`.
+They come as a mapping of paths, like `PaliGemma/llm/layers/attn/q_einsum/w`, to arrays: a dictionary, what `np.load`
+gives for an .npz, or `OrbaxArrays` (orbax.py). Layers are stacked along the first axis, matrices are input × output,
+heads have axes of their own, and the action expert's names end in `_1`.
 """
 
 # Legend: L layers, N query heads, G key-value heads, F head dimension, D width, M width of an MLP, V width of SigLIP,
 # C its heads, S side of a patch.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,6 +23,18 @@ from model.weight_names import PROJECTIONS, Shape, siglip_of
 
 _IMAGE, _TEXT = "PaliGemma/img/", "PaliGemma/llm/"
 _BLOCK = _IMAGE + "Transformer/encoderblock/"
+
+
+class StoredArray(Protocol):
+    """An array, or one whose numbers are still to be read."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+
+    def __array__(self) -> NDArray[np.generic]:
+        """The numbers."""
+
 
 Cut = Callable[[Tensor], Tensor]
 """From an array, or its part for one layer, to one of our weights."""
@@ -38,7 +51,7 @@ class _Array:
 
 
 @torch.no_grad()
-def load_jax(model: Pi0, arrays: Mapping[str, NDArray[np.generic]]) -> list[str]:
+def load_jax(model: Pi0, arrays: Mapping[str, StoredArray]) -> list[str]:
     """Copy openpi's JAX arrays into the model and return the paths, with the layer, that were ignored because unused.
 
     WeightsError lists missing, unexpected and mis-shaped arrays; then nothing was copied.
@@ -49,7 +62,7 @@ def load_jax(model: Pi0, arrays: Mapping[str, NDArray[np.generic]]) -> list[str]
     refuse_misfits({path: array.shape for path, array in wanted.items()}, shapes, describe=lambda _: {})
     ours, ignored = dict(model.named_parameters()), []
     for path, array in wanted.items():
-        tensor = _tensor(arrays[given[path]])
+        tensor = _tensor(np.asarray(arrays[given[path]]))
         for name, cut in array.weights.items():
             layers = range(len(tensor)) if "{}" in name else (None,)
             for layer in layers:

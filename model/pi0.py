@@ -19,6 +19,7 @@ from model.flow_model import FlowModel
 from model.gemma import KeyValues, RMSNorm
 from model.layer_pair import LayerPair
 from model.observation import Observation
+from model.products import Linear
 from model.siglip import Siglip
 from model.stem import Stem
 from model.time_embedding import embed_time
@@ -52,11 +53,11 @@ class Pi0(FlowModel):
         self.embed_tokens = nn.Embedding(config.vocab_size, vlm_width)
         self.layers = nn.ModuleList(LayerPair(config, is_last=n == config.depth - 1) for n in range(config.depth))
         self.action_norm = RMSNorm(width, config.rms_norm_eps)
-        self.state_proj = nn.Linear(config.action_width, width)
-        self.action_in_proj = nn.Linear(config.action_width, width)
-        self.action_time_mlp_in = nn.Linear(2 * width, width)
-        self.action_time_mlp_out = nn.Linear(width, width)
-        self.action_out_proj = nn.Linear(width, config.action_width)
+        self.state_proj = Linear(config.action_width, width)
+        self.action_in_proj = Linear(config.action_width, width)
+        self.action_time_mlp_in = Linear(2 * width, width)
+        self.action_time_mlp_out = Linear(width, width)
+        self.action_out_proj = Linear(width, config.action_width)
 
     def forward(self, observation: Observation, noisy_actions: Tensor, time: Tensor) -> Tensor:
         """[B*K, H, W] velocity noise - actions at x_t [B*K, H, W], for times [B*K] in [0, 1].

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.config import VisionConfig
+from model.products import Linear, attention
 
 
 class SiglipAttention(nn.Module):
@@ -15,10 +16,10 @@ class SiglipAttention(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.num_heads = config.num_heads
-        self.q_proj = nn.Linear(config.width, config.width)
-        self.k_proj = nn.Linear(config.width, config.width)
-        self.v_proj = nn.Linear(config.width, config.width)
-        self.out_proj = nn.Linear(config.width, config.width)
+        self.q_proj = Linear(config.width, config.width)
+        self.k_proj = Linear(config.width, config.width)
+        self.v_proj = Linear(config.width, config.width)
+        self.out_proj = Linear(config.width, config.width)
 
     def forward(self, x_NKV: Tensor) -> Tensor:
         """[N, K, V]."""
@@ -26,7 +27,7 @@ class SiglipAttention(nn.Module):
             project(x_NKV).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
-        attended = functional.scaled_dot_product_attention(query, key, value)
+        attended = attention(query, key, value)
         out: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
         return out
 
@@ -39,8 +40,8 @@ class SiglipLayer(nn.Module):
         self.norm1 = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
         self.attention = SiglipAttention(config)
         self.norm2 = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
-        self.fc1 = nn.Linear(config.width, config.mlp_width)
-        self.fc2 = nn.Linear(config.mlp_width, config.width)
+        self.fc1 = Linear(config.width, config.mlp_width)
+        self.fc2 = Linear(config.mlp_width, config.width)
 
     def forward(self, x_NKV: Tensor) -> Tensor:
         """[N, K, V]."""
@@ -58,7 +59,7 @@ class Siglip(nn.Module):
         self.position = nn.Parameter(torch.zeros(config.num_tokens, config.width))
         self.layers = nn.ModuleList(SiglipLayer(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
-        self.projector = nn.Linear(config.width, out_width)
+        self.projector = Linear(config.width, out_width)
 
     def forward(self, images_BCSS3: Tensor, _prompt_BLD: Tensor, _prompt_mask_BL: Tensor) -> Tensor:
         """[B, C, K, D]. A patch is seen without the prompt, which the VLM joins in later."""

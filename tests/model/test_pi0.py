@@ -1,5 +1,6 @@
 """The model as a function: what changes its results, what does not, and what shapes it takes."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -236,6 +237,17 @@ def test_a_step_of_sampling_compiles_to_one_graph():
         expected = model.recall(memory, actions, TIME)
         recall = torch.compile(model.recall, backend="eager", fullgraph=True)
         torch.testing.assert_close(recall(memory, actions, TIME), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler, and there is no g++")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, as it imports inductor
+def test_sampling_with_its_step_compiled_gives_the_same_actions(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    model, observation, noise = make_model(VIT), make_observation(VIT), make_actions(VIT)
+    expected = model.sample(observation, noise)
+    model.recall = torch.compile(model.recall, fullgraph=True)
+    torch.testing.assert_close(model.sample(observation, noise), expected, atol=1e-5, rtol=0.0)
 
 
 @CONFIGS
