@@ -3,10 +3,10 @@
 import fsspec
 
 from curation.lock import Lock
-from model.tokenizer import encode
 from schema.errors import ConfigError, problems
 from schema.lake import Lake
 from training.config import TrainingConfig
+from training.prompts import tokenizer_for
 
 _SHOWN = 3
 
@@ -69,9 +69,13 @@ def _model_problems(lock: Lock, config: TrainingConfig) -> list[str]:
 
 def _prompt_problems(lock: Lock, config: TrainingConfig) -> list[str]:
     """A line where a prompt would be cut: what is lost is the end of the instruction."""
-    room, longest, example = config.model_config().max_prompt_tokens, 0, ""
+    try:
+        tokenizer = tokenizer_for(config.model_config())
+    except ConfigError as error:
+        return [str(error)]
+    room, longest, example = tokenizer.max_tokens, 0, ""
     for prompt in prompts(lock):
-        length = prompt_length(prompt)
+        length = tokenizer.count(prompt)
         if length > longest:
             longest, example = length, prompt
     if longest <= room:
@@ -91,11 +95,3 @@ def prompts(lock: Lock) -> set[str]:
             prefix = lock.components[component].prompt_prefix
             found.update(prefix + text for text in texts)
     return found
-
-
-def prompt_length(prompt: str) -> int:
-    """Tokens of a prompt, however many."""
-    return len(encode(prompt, max_tokens=_ENDLESS))
-
-
-_ENDLESS = 4096

@@ -56,6 +56,8 @@ class RobotSpec:
     slots: tuple[SlotSpec, ...]
     state: ScaleSpec
     action: ScaleSpec
+    released: str = ""
+    """The codec of released checkpoints whose numbers the model takes (`training.released_codecs`); "" for none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +73,8 @@ class PolicySpec:
     sampling_steps: int
     model: dict[str, Any]
     robots: tuple[RobotSpec, ...]
+    has_noise_in_padding: bool = False
+    """Whether padded dimensions carry noise, as in the training of released weights; masked otherwise."""
 
     @classmethod
     def of(cls, lock: Lock, config: TrainingConfig, *, shards: ShardCache) -> "PolicySpec":
@@ -137,7 +141,8 @@ def _robot(lock: Lock, name: str, *, index: int, shards: ShardCache) -> RobotSpe
         rate_hz=lock.step_rate_hz(component),
         prompt_prefix=component.prompt_prefix,
         slots=_slots(lock, index, shards=shards),
-        **scales,
+        state=scales["state"],
+        action=scales["action"],
     )
 
 

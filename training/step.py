@@ -19,8 +19,9 @@ from model.pi0 import Pi0
 from schema.errors import RobomixError
 from training.batch import Batch
 from training.config import TrainingConfig
-from training.inputs import Inputs, inputs, word_tokenizer
+from training.inputs import Inputs, inputs
 from training.normalize import Normalizer
+from training.prompts import tokenizer_for
 
 Wrap = Callable[[nn.Module], nn.Module]
 """How a model is made ready for several workers."""
@@ -61,7 +62,7 @@ class Learner:
         self._ema = [parameter.detach().clone() for parameter in self._parameters]
         self._average = get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
         self._normalizer = Normalizer.of(lock)
-        self._tokenizer = word_tokenizer(self.model.config)
+        self._tokenizer = tokenizer_for(self.model.config)
         self.step_number = 0
         """Updates done; the next step covers positions from here times G."""
 

@@ -1,0 +1,44 @@
+"""A model of PaliGemma's vocabulary reads prompts by its tokenizer, from a folder or the hub; others by our words."""
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from model.config import pi0, tiny_cpu
+from model.paligemma_tokenizer import PaligemmaTokenizer
+from model.tokenizer import WordTokenizer
+from schema.errors import ConfigError
+from training.prompts import FOLDER_VARIABLE, tokenizer_for
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a tokenizer of PaliGemma's kind, where it is looked for."""
+    raw = Tokenizer(models.WordLevel({"<pad>": 0, "<bos>": 2, "<unk>": 3, "\n": 108, "▁": 109}, unk_token="<unk>"))
+    raw.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<bos>", unk_token="<unk>").save_pretrained(tmp_path)
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+def test_a_model_of_our_words_reads_them_in_its_sizes():
+    tokenizer = tokenizer_for(tiny_cpu())
+
+    assert isinstance(tokenizer, WordTokenizer)
+    assert (tokenizer.max_tokens, tokenizer.vocab_size) == (32, 1024)
+    assert tokenizer.count("put block " * 30) == 62
+
+
+def test_real_widths_read_paligemmas_tokens_from_the_folder_that_is_named(folder):
+    tokenizer = tokenizer_for(pi0())
+
+    assert isinstance(tokenizer, PaligemmaTokenizer)
+    assert (tokenizer.max_tokens, tokenizer.vocab_size) == (48, pi0().vocab_size)
+    assert tokenizer.count("x") == len(tokenizer.encode("x")) == 3
+
+
+def test_a_tokenizer_that_is_not_there_is_told_with_where_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "nowhere"))
+
+    with pytest.raises(ConfigError, match=rf"nowhere.*accept the licence at https://.*named by {FOLDER_VARIABLE}"):
+        tokenizer_for(pi0())
