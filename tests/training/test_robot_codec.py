@@ -7,14 +7,10 @@ from curation.chunks import ACTION_FORMS
 from schema.embodiment import builtin_embodiments
 from schema.errors import ConfigError
 from schema.layout import slots
-from training.fixed_samples import SampleReader, spread
 from training.normalize import Normalizer
 from training.policy import Policy
 from training.robot_codec import RobotCodec
-from training.shard_cache import Wanted
 from training.spec import PolicySpec, RobotSpec, ScaleSpec, robot_name
-
-EPISODE = 12
 
 
 def codec_of(name: str, form: str) -> RobotCodec:
@@ -66,38 +62,6 @@ def test_decoding_gives_back_what_was_encoded(name, form):
 
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, action_BHA, atol=2e-6)
-
-
-@pytest.mark.parametrize("form", ACTION_FORMS)
-def test_the_policy_undoes_what_the_loader_and_the_normalizer_do(make, lake, config, form):
-    lock = make(action_form=form)
-    reader = SampleReader(lock, lock.held_out, lake=lake)
-    samples = spread(lock.held_out, per_run=3)
-    batch = reader.read(samples)
-    normalizer = Normalizer.of(lock)
-    normalized_BHW = normalizer.actions(batch.actions, batch.components)
-    spec = PolicySpec.of(lock, config, shards=reader.shards)
-    codecs = {robot.name: RobotCodec.of(spec, robot) for robot in spec.robots}
-
-    for row, one in enumerate(samples):
-        component = lock.components[one.component]
-        codec = codecs[robot_name(component)]
-        space = codec.embodiment.action_space()
-        shard, row_group = lock.held_out["shard"][one.run].as_py(), lock.held_out["row_group"][one.run].as_py()
-        episode = reader.shards.episode(shard, row_group, Wanted(state=space.state, action=space.action, cameras=()))
-        recorded = episode.action_TA[one.frame : one.frame + 5]
-        state_1S = episode.state_TS[one.frame][None]
-
-        chunk_HA = codec.decode_actions(normalized_BHW[row][None], state_1S)[0]
-        state_1W = codec.encode_state(state_1S)
-
-        np.testing.assert_allclose(chunk_HA[: len(recorded)], recorded, atol=2e-6)
-        np.testing.assert_allclose(
-            codec.encode_actions(recorded[None], state_1S)[0], normalized_BHW[row, : len(recorded)], atol=2e-6
-        )
-        np.testing.assert_allclose(
-            state_1W, normalizer.state(batch.state[row][None], batch.components[row][None]), atol=2e-6
-        )
 
 
 def test_the_normalizer_is_undone_by_its_inverse(lock):
