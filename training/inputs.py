@@ -56,13 +56,12 @@ def inputs(
 
 
 def observe(batch: Batch, *, normalizer: Normalizer, tokenizer: Tokenizer, device: torch.device) -> Observation:
-    """What the model sees of the batch; on a CPU without the columns of prompts that are padding everywhere."""
+    """What the model sees of the batch."""
     prompts = tokenizer(batch.prompts)
-    seen = Observation(
+    return Observation(
         images=normalize_images(torch.from_numpy(batch.images).to(device)),
         image_mask=torch.tensor(batch.image_mask, device=device),
         tokens=prompts.tokens_BL.to(device),
         token_mask=prompts.mask_BL.to(device),
         state=torch.from_numpy(normalizer.state(batch.state, batch.components)).to(device),
     )
-    return seen.trimmed() if device.type == "cpu" else seen

@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.by_cameras import ByCameras
+from model.models import Model, build
 from model.observation import Observation, normalize_images
-from model.pi0 import Pi0
 from model.tokenizer import Tokenizer
 from schema.embodiment import Mode, Unit
 from schema.errors import ConfigError, problems
@@ -44,10 +45,12 @@ class ActionChunk:
 class Policy:
     """A trained model and what it knows of its robots."""
 
-    def __init__(self, model: Pi0, head: Head, *, device: torch.device, tokenizer: Tokenizer | None = None) -> None:
+    def __init__(self, model: Model, head: Head, *, device: torch.device, tokenizer: Tokenizer | None = None) -> None:
         """Use `Policy.load`, or `training.released` for released weights."""
         self.head, self.spec, self.device = head, head.policy, device
         self.model = model.to(device).eval()
+        self.by_cameras = ByCameras(self.model)
+        """What is asked: the model, without computing cameras that are absent."""
         self.robots = {robot.name: RobotCodec.of(self.spec, robot) for robot in self.spec.robots}
         self.tokenizer = tokenizer or tokenizer_for(model.config)
 
@@ -55,7 +58,7 @@ class Policy:
     def load(cls, checkpoint: str | Path, *, device: str | torch.device = "cpu") -> "Policy":
         """The policy of a checkpoint's averaged weights; ConfigError where it is damaged."""
         head, weights = read_weights(Path(checkpoint))
-        model = Pi0(head.policy.model_config())
+        model = build(head.policy.model_config())
         copy_parameters(model, weights)
         return cls(model, head, device=torch.device(device))
 
@@ -100,7 +103,7 @@ class Policy:
         """Normalized chunks `[B, H, W]` from this noise; the mask counts where the weights were trained with it."""
         is_masked = not self.spec.has_noise_in_padding
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            actions: Tensor = self.model.sample(
+            actions: Tensor = self.by_cameras.sample(
                 observation,
                 torch.from_numpy(noise_BHW).to(self.device),
                 steps=self.spec.sampling_steps,
@@ -127,14 +130,13 @@ class Policy:
         state_BW = np.concatenate(
             [codec.encode_state(state[None]) for codec, state in zip(codecs, states, strict=True)]
         )
-        seen = Observation(
+        return Observation(
             images=normalize_images(torch.from_numpy(images).to(self.device)),
             image_mask=torch.from_numpy(image_mask).to(self.device),
             tokens=prompts.tokens_BL.to(self.device),
             token_mask=prompts.mask_BL.to(self.device),
             state=torch.from_numpy(state_BW).to(self.device),
         )
-        return seen.trimmed() if self.device.type == "cpu" else seen
 
 
 def _named(codec: RobotCodec, chunk_HA: Floats) -> dict[str, ActionChunk]:

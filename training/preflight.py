@@ -52,12 +52,12 @@ def _listed(lake: Lake, folder: str) -> set[str]:
 
 
 def _model_problems(lock: Lock, config: TrainingConfig) -> list[str]:
-    model = config.model_config()
+    model = config.model_config(lock)
     lines = []
-    if lock.image_size != model.image_encoder.image_size:
+    if lock.image_size != model.image_size:
         lines.append(
             f"its pictures are {lock.image_size}×{lock.image_size}, model {config.model!r} takes "
-            f"{model.image_encoder.image_size}: make a lock with `image_size: {model.image_encoder.image_size}`"
+            f"{model.image_size}: make a lock with `image_size: {model.image_size}`"
         )
     if lock.width != model.action_width:
         lines.append(
@@ -70,7 +70,7 @@ def _model_problems(lock: Lock, config: TrainingConfig) -> list[str]:
 def _prompt_problems(lock: Lock, config: TrainingConfig) -> list[str]:
     """A line where a prompt would be cut: what is lost is the end of the instruction."""
     try:
-        tokenizer = tokenizer_for(config.model_config())
+        tokenizer = tokenizer_for(config.model_config(lock))
     except ConfigError as error:
         return [str(error)]
     room, longest, example = tokenizer.max_tokens, 0, ""

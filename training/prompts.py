@@ -6,7 +6,8 @@ which; where PaliGemma's lies is the machine's: the folder that ROBOMIX_PALIGEMM
 
 import os
 
-from model.config import Pi0Config, pi0
+from model.config import pi0
+from model.models import ModelConfig
 from model.paligemma_tokenizer import HUB, PaligemmaTokenizer
 from model.tokenizer import Tokenizer, WordTokenizer
 from schema.errors import ConfigError
@@ -14,12 +15,12 @@ from schema.errors import ConfigError
 FOLDER_VARIABLE = "ROBOMIX_PALIGEMMA_TOKENIZER"
 
 
-def tokenizer_for(config: Pi0Config) -> Tokenizer:
+def tokenizer_for(config: ModelConfig) -> Tokenizer:
     """The tokenizer of a model, in its sizes; ConfigError where it is PaliGemma's and cannot be had."""
-    size = {"max_tokens": config.max_prompt_tokens}
-    if config.vocab_size != pi0().vocab_size:
-        return WordTokenizer(vocab_size=config.vocab_size, **size)
+    room = config.max_prompt_tokens
     try:
-        return PaligemmaTokenizer.load(os.environ.get(FOLDER_VARIABLE) or HUB, **size)
+        if config.vocab_size != pi0().vocab_size:
+            return WordTokenizer(max_tokens=room, vocab_size=config.vocab_size)
+        return PaligemmaTokenizer.load(os.environ.get(FOLDER_VARIABLE) or HUB, max_tokens=room)
     except ValueError as error:
-        raise ConfigError(f"{error}; a folder is named by {FOLDER_VARIABLE}") from error
+        raise ConfigError(f"{error}; PaliGemma's is looked for in the folder that {FOLDER_VARIABLE} names") from error

@@ -71,7 +71,7 @@ def released_policy(
         width=model.config.action_width,
         chunk_steps=theirs.chunk_steps,
         action_form="delta" if any(theirs.is_delta) else "stored",
-        image_size=model.config.image_encoder.image_size,
+        image_size=model.config.image_size,
         sampling_steps=_SAMPLING_STEPS,
         model={},
         robots=(robot,),

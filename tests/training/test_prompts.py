@@ -40,5 +40,7 @@ def test_real_widths_read_paligemmas_tokens_from_the_folder_that_is_named(folder
 def test_a_tokenizer_that_is_not_there_is_told_with_where_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "nowhere"))
 
-    with pytest.raises(ConfigError, match=rf"nowhere.*accept the licence at https://.*named by {FOLDER_VARIABLE}"):
+    with pytest.raises(
+        ConfigError, match=rf"nowhere.*accept the licence at https://.*folder that {FOLDER_VARIABLE} names"
+    ):
         tokenizer_for(pi0())
