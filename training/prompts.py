@@ -5,6 +5,7 @@ which; where PaliGemma's lies is the machine's: the folder that ROBOMIX_PALIGEMM
 """
 
 import os
+from pathlib import Path
 
 from model.config import pi0
 from model.models import ModelConfig
@@ -17,10 +18,15 @@ FOLDER_VARIABLE = "ROBOMIX_PALIGEMMA_TOKENIZER"
 
 def tokenizer_for(config: ModelConfig) -> Tokenizer:
     """The tokenizer of a model, in its sizes; ConfigError where it is PaliGemma's and cannot be had."""
-    room = config.max_prompt_tokens
+    room, folder = config.max_prompt_tokens, os.environ.get(FOLDER_VARIABLE)
     try:
         if config.vocab_size != pi0().vocab_size:
             return WordTokenizer(max_tokens=room, vocab_size=config.vocab_size)
-        return PaligemmaTokenizer.load(os.environ.get(FOLDER_VARIABLE) or HUB, max_tokens=room)
+        if folder and not Path(folder).is_dir():
+            raise ValueError(f"there is no folder {folder}")
+        return PaligemmaTokenizer.load(folder or HUB, max_tokens=room)
     except ValueError as error:
-        raise ConfigError(f"{error}; PaliGemma's is looked for in the folder that {FOLDER_VARIABLE} names") from error
+        raise ConfigError(
+            f"the model's tokenizer cannot be had: {error}; PaliGemma's is looked for in the folder that "
+            f"{FOLDER_VARIABLE} names, else on the hub"
+        ) from error

@@ -92,6 +92,8 @@ def _picture_problems(observation: RobotObservation, codec: RobotCodec) -> Itera
     for slot in codec.spec.slots:
         if slot.is_required and not observation.pictures.keys() & set(slot.cameras):
             yield f"the picture of camera {' or '.join(map(repr, slot.cameras))} is missing, which training had"
+    if not observation.pictures and not any(slot.is_required for slot in codec.spec.slots):
+        yield f"there is no picture, expected one of camera {', '.join(known) or '(training had none)'} at least"
     for name, picture in observation.pictures.items():
         found = getattr(picture, "dtype", type(picture).__name__), list(np.shape(picture))
         if found[0] != np.uint8 or len(found[1]) != 3 or found[1][2] != 3 or 0 in found[1]:

@@ -4,7 +4,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from model.config import pi0, tiny_cpu
+from model.config import pi0, tiny, tiny_cpu
 from model.paligemma_tokenizer import PaligemmaTokenizer
 from model.tokenizer import WordTokenizer
 from schema.errors import ConfigError
@@ -37,10 +37,14 @@ def test_real_widths_read_paligemmas_tokens_from_the_folder_that_is_named(folder
     assert tokenizer.count("x") == len(tokenizer.encode("x")) == 3
 
 
-def test_a_tokenizer_that_is_not_there_is_told_with_where_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "nowhere"))
+@pytest.mark.parametrize(("name", "message"), [("nowhere", "there is no folder"), (".", "accept the licence at")])
+def test_a_tokenizer_that_is_not_there_is_told_with_where_it_is_looked_for(tmp_path, monkeypatch, name, message):
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / name))
 
-    with pytest.raises(
-        ConfigError, match=rf"nowhere.*accept the licence at https://.*folder that {FOLDER_VARIABLE} names"
-    ):
+    with pytest.raises(ConfigError, match=rf"{message}.*folder that {FOLDER_VARIABLE} names"):
         tokenizer_for(pi0())
+
+
+def test_a_model_too_small_for_our_words_is_told():
+    with pytest.raises(ConfigError, match="vocab_size >= 845"):
+        tokenizer_for(tiny())

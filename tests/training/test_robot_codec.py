@@ -1,6 +1,9 @@
 """What a policy does to a chunk is the exact inverse of what training does to it, for every robot."""
 
+from dataclasses import replace
+
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from curation.chunks import ACTION_FORMS
@@ -72,6 +75,15 @@ def test_the_normalizer_is_undone_by_its_inverse(lock):
     found = normalizer.native_actions(normalizer.actions(actions_BHW, component_B), component_B)
 
     np.testing.assert_allclose(found, actions_BHW, atol=1e-6)
+
+
+def test_a_robot_without_statistics_is_told(lock):
+    key = lock.components[0].stats_key
+    rows = [row for row in lock.stats.to_pylist() if (row["key"], row["role"]) != (key, "action")]
+    without = replace(lock, stats=pa.Table.from_pylist(rows, schema=lock.stats.schema))
+
+    with pytest.raises(ConfigError, match=r"has no statistics .* for component .*: make the lock again"):
+        Normalizer.of(without)
 
 
 def test_slots_of_a_codec_are_those_of_the_lock(policy: Policy, lock):
