@@ -98,6 +98,11 @@ class Pi0Config:
         if wrong:
             raise ValueError("; ".join(wrong))
 
+    @property
+    def image_size(self) -> int:
+        """Side of the square pictures it takes, in pixels."""
+        return self.image_encoder.image_size
+
 
 def pi0() -> Pi0Config:
     """π0 as released: SigLIP So400m/14, Gemma 2B and a 300M action expert (arXiv 2410.24164, Appendix B)."""
@@ -149,4 +154,4 @@ def tiny_cpu() -> Pi0Config:
 
 
 NAMED = {"pi0": pi0, "pi0_paper": pi0_paper, "tiny": tiny, "tiny_cpu": tiny_cpu}
-"""Configs by the name a training recipe gives."""
+"""Sizes of π0 by name; other models' are in models.py."""

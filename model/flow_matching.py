@@ -77,19 +77,25 @@ def loss(
     sample with nothing valid has loss 0. `openpi_compatible` is how released checkpoints were trained: both masks are
     ignored, all dimensions carry noise and count.
     """
-    if noise.ndim == actions_BHW.ndim:
-        noise, time = noise[:, None], time[:, None]
-    draws = noise.shape[1]
+    noise, time, (actions, action_mask, step_mask) = per_draw(noise, time, actions_BHW, action_mask_BW, step_mask_BH)
     if not openpi_compatible:
-        keep_B1W = action_mask_BW[:, None].to(actions_BHW.dtype)
-        actions_BHW, noise = actions_BHW * keep_B1W, noise * keep_B1W[:, None]
-    actions, action_mask, step_mask = (
-        part.repeat_interleave(draws, dim=0) for part in (actions_BHW, action_mask_BW, step_mask_BH)
-    )
-    noisy, target = interpolate(actions, noise.flatten(0, 1), time.flatten())
-    error = (model(observation, noisy, time.flatten()).float() - target.float()).square()
+        keep = action_mask[:, None].to(actions.dtype)
+        actions, noise = actions * keep, noise * keep
+    noisy, target = interpolate(actions, noise, time)
+    error = (model(observation, noisy, time).float() - target.float()).square()
     each = error.mean(dim=(1, 2)) if openpi_compatible else masked_mean(error, action_mask, step_mask)
-    return each.view(-1, draws).mean(dim=1)
+    return each.view(len(actions_BHW), -1).mean(dim=1)
+
+
+def per_draw(noise: Tensor, time: Tensor, *of_observation: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """[B*K, H, W] noise, [B*K] times, and what each observation has [B, …] repeated for its K draws, side by side.
+
+    Noise [B, H, W] and times [B] are one draw of each observation.
+    """
+    if time.ndim == 1:
+        return noise, time, list(of_observation)
+    draws = time.shape[1]
+    return noise.flatten(0, 1), time.flatten(), [part.repeat_interleave(draws, dim=0) for part in of_observation]
 
 
 def integrate(

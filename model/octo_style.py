@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.flow_matching import masked_mean, uniform_from_time
+from model.flow_matching import masked_mean, per_draw, uniform_from_time
 from model.observation import Observation
 from model.small_observer import SmallConfig, SmallObserver
 from model.transformer import embed_places
@@ -69,19 +69,15 @@ class OctoStyle(nn.Module):
         step_mask_BH: Tensor,
     ) -> Tensor:
         """[B] squared error of the actions found in noisy ones, the mean over draws, valid dimensions and steps."""
-        if noise.ndim == actions_BHW.ndim:
-            noise, time = noise[:, None], time[:, None]
-        draws = noise.shape[1]
-        readout_BD, actions, action_mask, step_mask = (
-            part.repeat_interleave(draws, dim=0)
-            for part in (self._read(observation), actions_BHW, action_mask_BW, step_mask_BH)
+        noise, time, (readout, actions, action_mask, step_mask) = per_draw(
+            noise, time, self._read(observation), actions_BHW, action_mask_BW, step_mask_BH
         )
         keep = action_mask[:, None].to(actions.dtype)
-        step_B = self._step(time.flatten())
+        step_B = self._step(time)
         share_B11 = self.signal(step_B)[:, None, None]
-        noisy = (share_B11.sqrt() * actions + (1.0 - share_B11).sqrt() * noise.flatten(0, 1)) * keep
-        error = (self._clean(noisy, step_B, readout_BD).float() - actions.float()).square()
-        return masked_mean(error, action_mask, step_mask).view(-1, draws).mean(dim=1)
+        noisy = (share_B11.sqrt() * actions + (1.0 - share_B11).sqrt() * noise) * keep
+        error = (self._clean(noisy, step_B, readout).float() - actions.float()).square()
+        return masked_mean(error, action_mask, step_mask).view(len(actions_BHW), -1).mean(dim=1)
 
     loss = forward
 

@@ -58,12 +58,19 @@ class PaligemmaTokenizer:
             mask_BL[row, : len(tokens)] = True
         return Prompts(tokens_BL=tokens_BL, mask_BL=mask_BL)
 
+    def count(self, text: str) -> int:
+        """Tokens of a prompt, however many."""
+        return len(self._whole(text))
+
     def _encode(self, text: str) -> tuple[int, ...]:
-        tokens = [self._tokenizer.bos_token_id, *self._tokens(clean(text)), *self._newline]
+        tokens = self._whole(text)
         if len(tokens) > self.max_tokens:
             lost = self._tokenizer.decode(tokens[self.max_tokens :])
             _log.warning("prompt has %d tokens, %d fit; lost %r of %r", len(tokens), self.max_tokens, lost, text)
         return tuple(tokens[: self.max_tokens])
+
+    def _whole(self, text: str) -> list[int]:
+        return [self._tokenizer.bos_token_id, *self._tokens(clean(text)), *self._newline]
 
     def _tokens(self, text: str) -> list[int]:
         """Without what marks beginning and end; text that looks like a special token is text."""

@@ -30,6 +30,8 @@ class Pi0SmallConfig:
     image: HybridConfig = field(default_factory=HybridConfig)
     num_cameras: int = 3
     """Slots: each camera has weights of its own."""
+    max_prompt_tokens: int = 48
+    """What a tokenizer pads prompts to: a shape of the data."""
     width: int = 768
     encoder_depth: int = 12
     expert_depth: int = 14
@@ -39,6 +41,16 @@ class Pi0SmallConfig:
     """Padded width of state and action vectors."""
     min_period: float = 4e-3
     max_period: float = 4.0
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square pictures it takes, in pixels."""
+        return self.image.image_size
+
+    @property
+    def vocab_size(self) -> int:
+        """All tokens are below this."""
+        return self.text.vocab_size
 
 
 class Memory(NamedTuple):

@@ -22,8 +22,15 @@ class SmallConfig:
     num_heads: int = 2
     mlp_width: int = 192
     vocab_size: int = 1024
+    max_prompt_tokens: int = 32
+    """What a tokenizer pads prompts to: a shape of the data."""
     action_width: int = 32
     """Padded width of state and action vectors."""
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square pictures it takes, in pixels."""
+        return self.stem.image_size
 
 
 class SmallObserver(nn.Module):

@@ -21,6 +21,7 @@ PAD, NEWLINE, BOS, SPELLED = range(4)
 _FIRST_BYTE = 4
 _FIRST_WORD = _FIRST_BYTE + 256
 _TOKENS = {word: _FIRST_WORD + place for place, word in reversed(list(enumerate(WORDS)))}
+_ENDLESS = 1 << 20
 _PIECES = re.compile(r"\w+|[^\w\s]")
 """Words and single marks."""
 
@@ -51,6 +52,9 @@ class Tokenizer(Protocol):
     def __call__(self, texts: Sequence[str]) -> Prompts:
         """Tokenize; a text that does not fit is cut, with a warning that shows what was lost."""
 
+    def count(self, text: str) -> int:
+        """Tokens of a prompt, however many: what is over `max_tokens` would be cut."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WordTokenizer:
@@ -77,6 +81,10 @@ class WordTokenizer:
             tokens_BL[row, : len(tokens)] = torch.tensor(tokens)
             mask_BL[row, : len(tokens)] = True
         return Prompts(tokens_BL=tokens_BL, mask_BL=mask_BL)
+
+    def count(self, text: str) -> int:
+        """Tokens of a prompt, however many."""
+        return len(encode(text, max_tokens=_ENDLESS))
 
 
 def clean(text: str) -> str:

@@ -7,8 +7,9 @@ import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from model.config import NAMED as MODELS
-from model.config import Pi0Config
+from curation.lock import Lock
+from model.models import NAMED as MODELS
+from model.models import ModelConfig, fitted
 from schema.errors import ConfigError, problems
 
 
@@ -18,7 +19,7 @@ class TrainingConfig:
 
     name: str
     model: str
-    """A key of `model.config.NAMED`."""
+    """A key of `model.models.NAMED`."""
     global_batch: int
     """G: step t covers positions [tG, (t+1)G)."""
     steps: int
@@ -63,9 +64,9 @@ class TrainingConfig:
         if error is not None:
             raise error
 
-    def model_config(self) -> Pi0Config:
-        """The sizes of the model."""
-        return MODELS[self.model]()
+    def model_config(self, lock: Lock) -> ModelConfig:
+        """The sizes of the model, for this lock's chunks and camera slots."""
+        return fitted(MODELS[self.model](), chunk_steps=lock.chunk_steps, num_cameras=len(lock.cameras))
 
     def learning_rate(self, step: int) -> float:
         """Linear to the peak over the warm-up, then a cosine down to `final_lr` at the last step."""
@@ -95,7 +96,28 @@ TINY_CPU = TrainingConfig(
 )
 """Learns the simulated fleet on two CPU cores in a minute or so, with chunks of 25 steps; for demos and tests."""
 
-NAMED = {config.name: config for config in (TINY_CPU,)}
+PI0_SMALL_CPU = replace(TINY_CPU, name="pi0_small_cpu", model="pi0_small_cpu")
+OPENVLA_STYLE = replace(TINY_CPU, name="openvla_style", model="openvla_style", noise_draws=1)
+OCTO_STYLE = replace(TINY_CPU, name="octo_style", model="octo_style")
+"""The paper's comparisons, on the same data for as many steps."""
+
+PI0 = TrainingConfig(
+    name="pi0",
+    model="pi0",
+    global_batch=32,
+    steps=30_000,
+    peak_lr=2.5e-5,
+    final_lr=2.5e-6,
+    warmup_steps=1000,
+    checkpoint_every=1000,
+)
+"""As π0's released code trains it; what the paper trained with is not public."""
+PI0_PAPER = replace(PI0, name="pi0_paper", model="pi0_paper")
+PI0_SMALL = replace(PI0, name="pi0_small", model="pi0_small", peak_lr=1e-4, final_lr=1e-5)
+"""The rate is our choice: what is not pre-trained bears more."""
+
+_ALL = (TINY_CPU, PI0_SMALL_CPU, OPENVLA_STYLE, OCTO_STYLE, PI0, PI0_PAPER, PI0_SMALL)
+NAMED = {config.name: config for config in _ALL}
 """Configs by the name that the command line takes."""
 
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.config import Pi0Config
 from model.flow_matching import time_from_uniform
 from model.observation import Observation, normalize_images
-from model.tokenizer import Tokenizer, WordTokenizer
+from model.tokenizer import Tokenizer
 from training.batch import Batch
 from training.normalize import Normalizer
 from training.randomness import NOISE, TIME, normal, stratified
@@ -57,18 +56,12 @@ def inputs(
 
 
 def observe(batch: Batch, *, normalizer: Normalizer, tokenizer: Tokenizer, device: torch.device) -> Observation:
-    """What the model sees of the batch; on a CPU without the columns of prompts that are padding everywhere."""
+    """What the model sees of the batch."""
     prompts = tokenizer(batch.prompts)
-    seen = Observation(
+    return Observation(
         images=normalize_images(torch.from_numpy(batch.images).to(device)),
         image_mask=torch.tensor(batch.image_mask, device=device),
         tokens=prompts.tokens_BL.to(device),
         token_mask=prompts.mask_BL.to(device),
         state=torch.from_numpy(normalizer.state(batch.state, batch.components)).to(device),
     )
-    return seen.trimmed() if device.type == "cpu" else seen
-
-
-def word_tokenizer(config: Pi0Config) -> WordTokenizer:
-    """The built-in tokenizer, in the sizes of a model."""
-    return WordTokenizer(max_tokens=config.max_prompt_tokens, vocab_size=config.vocab_size)

@@ -14,12 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.by_cameras import ByCameras
+from model.models import Model, build
 from model.observation import Observation, normalize_images
-from model.pi0 import Pi0
+from model.tokenizer import Tokenizer
 from schema.embodiment import Mode, Unit
 from schema.errors import ConfigError, problems
 from training.checkpoint import Head, read_weights
-from training.inputs import word_tokenizer
+from training.prompts import tokenizer_for
 from training.randomness import SAMPLING, normal
 from training.robot_codec import Floats, RobotCodec
 from training.robot_observation import RobotObservation, observation_problems
@@ -43,18 +45,20 @@ class ActionChunk:
 class Policy:
     """A trained model and what it knows of its robots."""
 
-    def __init__(self, model: Pi0, head: Head, *, device: torch.device) -> None:
-        """Use `Policy.load`."""
+    def __init__(self, model: Model, head: Head, *, device: torch.device, tokenizer: Tokenizer | None = None) -> None:
+        """Use `Policy.load`, or `training.released` for released weights."""
         self.head, self.spec, self.device = head, head.policy, device
         self.model = model.to(device).eval()
+        self.by_cameras = ByCameras(self.model)
+        """What is asked: the model, without computing cameras that are absent."""
         self.robots = {robot.name: RobotCodec.of(self.spec, robot) for robot in self.spec.robots}
-        self.tokenizer = word_tokenizer(model.config)
+        self.tokenizer = tokenizer or tokenizer_for(model.config)
 
     @classmethod
     def load(cls, checkpoint: str | Path, *, device: str | torch.device = "cpu") -> "Policy":
         """The policy of a checkpoint's averaged weights; ConfigError where it is damaged."""
         head, weights = read_weights(Path(checkpoint))
-        model = Pi0(head.policy.model_config())
+        model = build(head.policy.model_config())
         copy_parameters(model, weights)
         return cls(model, head, device=torch.device(device))
 
@@ -73,7 +77,7 @@ class Policy:
         lines = [
             f"observation {index}: {line}" if len(observations) > 1 else line
             for index, one in enumerate(observations)
-            for line in observation_problems(one, self.robots, max_tokens=self.tokenizer.max_tokens)
+            for line in observation_problems(one, self.robots, tokenizer=self.tokenizer)
         ]
         error = problems(ConfigError, "the policy cannot act on this:", lines)
         if error is not None:
@@ -86,7 +90,7 @@ class Policy:
         mask_BW = np.stack([codec.action_slots.mask for codec in codecs])
         chunks_BHW = self.sample(self.observe(observations, states), noise_BHW, mask_BW)
         return [
-            _named(codec, codec.decode_actions(chunks_BHW[index : index + 1], states[index][None])[0])
+            _named(codec, codec.settle(codec.decode_actions(chunks_BHW[index : index + 1], states[index][None]))[0])
             for index, codec in enumerate(codecs)
         ]
 
@@ -96,13 +100,14 @@ class Policy:
         return self.spec.chunk_steps, self.spec.width
 
     def sample(self, observation: Observation, noise_BHW: Floats, action_mask_BW: NDArray[np.bool_]) -> Floats:
-        """Normalized chunks `[B, H, W]` from this noise."""
+        """Normalized chunks `[B, H, W]` from this noise; the mask counts where the weights were trained with it."""
+        is_masked = not self.spec.has_noise_in_padding
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            actions: Tensor = self.model.sample(
+            actions: Tensor = self.by_cameras.sample(
                 observation,
                 torch.from_numpy(noise_BHW).to(self.device),
                 steps=self.spec.sampling_steps,
-                action_mask=torch.tensor(action_mask_BW, device=self.device),
+                action_mask=torch.tensor(action_mask_BW, device=self.device) if is_masked else None,
             )
         chunks: Floats = actions.float().cpu().numpy()
         return chunks
@@ -125,14 +130,13 @@ class Policy:
         state_BW = np.concatenate(
             [codec.encode_state(state[None]) for codec, state in zip(codecs, states, strict=True)]
         )
-        seen = Observation(
+        return Observation(
             images=normalize_images(torch.from_numpy(images).to(self.device)),
             image_mask=torch.from_numpy(image_mask).to(self.device),
             tokens=prompts.tokens_BL.to(self.device),
             token_mask=prompts.mask_BL.to(self.device),
             state=torch.from_numpy(state_BW).to(self.device),
         )
-        return seen.trimmed() if self.device.type == "cpu" else seen
 
 
 def _named(codec: RobotCodec, chunk_HA: Floats) -> dict[str, ActionChunk]:

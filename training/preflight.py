@@ -3,10 +3,10 @@
 import fsspec
 
 from curation.lock import Lock
-from model.tokenizer import encode
 from schema.errors import ConfigError, problems
 from schema.lake import Lake
 from training.config import TrainingConfig
+from training.prompts import tokenizer_for
 
 _SHOWN = 3
 
@@ -52,12 +52,12 @@ def _listed(lake: Lake, folder: str) -> set[str]:
 
 
 def _model_problems(lock: Lock, config: TrainingConfig) -> list[str]:
-    model = config.model_config()
+    model = config.model_config(lock)
     lines = []
-    if lock.image_size != model.image_encoder.image_size:
+    if lock.image_size != model.image_size:
         lines.append(
             f"its pictures are {lock.image_size}×{lock.image_size}, model {config.model!r} takes "
-            f"{model.image_encoder.image_size}: make a lock with `image_size: {model.image_encoder.image_size}`"
+            f"{model.image_size}: make a lock with `image_size: {model.image_size}`"
         )
     if lock.width != model.action_width:
         lines.append(
@@ -69,9 +69,13 @@ def _model_problems(lock: Lock, config: TrainingConfig) -> list[str]:
 
 def _prompt_problems(lock: Lock, config: TrainingConfig) -> list[str]:
     """A line where a prompt would be cut: what is lost is the end of the instruction."""
-    room, longest, example = config.model_config().max_prompt_tokens, 0, ""
+    try:
+        tokenizer = tokenizer_for(config.model_config(lock))
+    except ConfigError as error:
+        return [str(error)]
+    room, longest, example = tokenizer.max_tokens, 0, ""
     for prompt in prompts(lock):
-        length = prompt_length(prompt)
+        length = tokenizer.count(prompt)
         if length > longest:
             longest, example = length, prompt
     if longest <= room:
@@ -91,11 +95,3 @@ def prompts(lock: Lock) -> set[str]:
             prefix = lock.components[component].prompt_prefix
             found.update(prefix + text for text in texts)
     return found
-
-
-def prompt_length(prompt: str) -> int:
-    """Tokens of a prompt, however many."""
-    return len(encode(prompt, max_tokens=_ENDLESS))
-
-
-_ENDLESS = 4096

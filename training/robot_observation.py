@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from model.tokenizer import encode
+from model.tokenizer import Tokenizer
 from training.robot_codec import RobotCodec
-
-_ENDLESS = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -44,7 +42,7 @@ class RobotObservation:
 
 
 def observation_problems(
-    observation: RobotObservation, robots: Mapping[str, RobotCodec], *, max_tokens: int
+    observation: RobotObservation, robots: Mapping[str, RobotCodec], *, tokenizer: Tokenizer
 ) -> Iterator[str]:
     """Everything that a policy of these robots has against the observation, a line each."""
     codec = robots.get(observation.embodiment)
@@ -55,9 +53,9 @@ def observation_problems(
     yield from _picture_problems(observation, codec)
     if not observation.instruction.strip():
         yield "the instruction is empty: say what to do, in words such as those of training"
-    length = len(encode(codec.spec.prompt_prefix + observation.instruction, max_tokens=_ENDLESS))
-    if length > max_tokens:
-        yield f"the prompt has {length} tokens, expected at most {max_tokens}: shorten the instruction"
+    length = tokenizer.count(codec.spec.prompt_prefix + observation.instruction)
+    if length > tokenizer.max_tokens:
+        yield f"the prompt has {length} tokens, expected at most {tokenizer.max_tokens}: shorten the instruction"
 
 
 def _state_problems(observation: RobotObservation, codec: RobotCodec) -> Iterator[str]:
@@ -94,6 +92,8 @@ def _picture_problems(observation: RobotObservation, codec: RobotCodec) -> Itera
     for slot in codec.spec.slots:
         if slot.is_required and not observation.pictures.keys() & set(slot.cameras):
             yield f"the picture of camera {' or '.join(map(repr, slot.cameras))} is missing, which training had"
+    if not observation.pictures and not any(slot.is_required for slot in codec.spec.slots):
+        yield f"there is no picture, expected one of camera {', '.join(known) or '(training had none)'} at least"
     for name, picture in observation.pictures.items():
         found = getattr(picture, "dtype", type(picture).__name__), list(np.shape(picture))
         if found[0] != np.uint8 or len(found[1]) != 3 or found[1][2] != 3 or 0 in found[1]:

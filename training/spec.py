@@ -13,7 +13,7 @@ import numpy as np
 
 from curation.chunks import ActionForm
 from curation.lock import Component, Lock
-from model.config import ExpertConfig, Pi0Config, StemConfig, VisionConfig
+from model.models import ModelConfig, config_as_json, config_of_json
 from schema.layout import LayoutName
 from training.config import TrainingConfig
 from training.normalize import centre_and_scale
@@ -56,6 +56,8 @@ class RobotSpec:
     slots: tuple[SlotSpec, ...]
     state: ScaleSpec
     action: ScaleSpec
+    released: str = ""
+    """The codec of released checkpoints whose numbers the model takes (`training.released_codecs`); "" for none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +73,8 @@ class PolicySpec:
     sampling_steps: int
     model: dict[str, Any]
     robots: tuple[RobotSpec, ...]
+    has_noise_in_padding: bool = False
+    """Whether padded dimensions carry noise, as in the training of released weights; masked otherwise."""
 
     @classmethod
     def of(cls, lock: Lock, config: TrainingConfig, *, shards: ShardCache) -> "PolicySpec":
@@ -86,7 +90,7 @@ class PolicySpec:
             action_form=lock.action_form,
             image_size=lock.image_size,
             sampling_steps=config.sampling_steps,
-            model=_model_json(config.model_config()),
+            model=config_as_json(config.model_config(lock)),
             robots=tuple(_robot(lock, name, index=index, shards=shards) for name, index in sorted(first.items())),
         )
 
@@ -100,18 +104,9 @@ class PolicySpec:
         robots = tuple(_robot_of_json(robot) for robot in found["robots"])
         return cls(**{**found, "robots": robots})
 
-    def model_config(self) -> Pi0Config:
+    def model_config(self) -> ModelConfig:
         """The sizes of the model."""
-        parts = dict(self.model)
-        kind, encoder = parts.pop("image_encoder_kind"), dict(parts.pop("image_encoder"))
-        if kind == "stem":
-            encoder["channels"] = tuple(encoder["channels"])
-        return Pi0Config(
-            image_encoder=StemConfig(**encoder) if kind == "stem" else VisionConfig(**encoder),
-            vlm=ExpertConfig(**parts.pop("vlm")),
-            action_expert=ExpertConfig(**parts.pop("action_expert")),
-            **parts,
-        )
+        return config_of_json(self.model)
 
 
 def robot_name(component: Component) -> str:
@@ -137,7 +132,8 @@ def _robot(lock: Lock, name: str, *, index: int, shards: ShardCache) -> RobotSpe
         rate_hz=lock.step_rate_hz(component),
         prompt_prefix=component.prompt_prefix,
         slots=_slots(lock, index, shards=shards),
-        **scales,
+        state=scales["state"],
+        action=scales["action"],
     )
 
 
@@ -170,8 +166,3 @@ def _robot_of_json(found: Mapping[str, Any]) -> RobotSpec:
     }
     slots = tuple(SlotSpec(**{**slot, "cameras": tuple(slot["cameras"])}) for slot in found["slots"])
     return RobotSpec(**{**found, "slots": slots, **scales})
-
-
-def _model_json(config: Pi0Config) -> dict[str, Any]:
-    kind = "stem" if isinstance(config.image_encoder, StemConfig) else "siglip"
-    return asdict(config) | {"image_encoder_kind": kind}

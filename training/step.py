@@ -13,18 +13,20 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from curation.lock import Lock
-from model import flow_matching
+from model.by_cameras import ByCameras
 from model.initialize import initialize
-from model.pi0 import Pi0
+from model.models import build
 from schema.errors import RobomixError
 from training.batch import Batch
 from training.config import TrainingConfig
-from training.inputs import Inputs, inputs, word_tokenizer
+from training.inputs import Inputs, inputs
 from training.normalize import Normalizer
+from training.prompts import tokenizer_for
 
 Wrap = Callable[[nn.Module], nn.Module]
 """How a model is made ready for several workers."""
-_ENCODER = "image_encoder."
+_ENCODERS = ("image_encoder.", "image_encoders.", "observer.stem.")
+"""What looks at pictures, in each model."""
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -49,10 +51,11 @@ class Learner:
         """Fresh weights from the lock's seed, the same on every worker."""
         self.config, self.device = config, torch.device(device)
         self.seed = lock.seed
-        self.model = Pi0(config.model_config())
+        self.model = build(config.model_config(lock))
         initialize(self.model, seed=lock.seed)
         self.model.to(self.device)
-        self._wrapped = wrap(self.model) if wrap else self.model
+        by_cameras = ByCameras(self.model)
+        self._wrapped = wrap(by_cameras) if wrap else by_cameras
         self._named = dict(self.model.named_parameters())
         self._parameters = list(self._named.values())
         self._optimizer = torch.optim.AdamW(
@@ -61,7 +64,7 @@ class Learner:
         self._ema = [parameter.detach().clone() for parameter in self._parameters]
         self._average = get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
         self._normalizer = Normalizer.of(lock)
-        self._tokenizer = word_tokenizer(self.model.config)
+        self._tokenizer = tokenizer_for(self.model.config)
         self.step_number = 0
         """Updates done; the next step covers positions from here times G."""
 
@@ -106,10 +109,9 @@ class Learner:
         )
 
     def losses(self, given: Inputs) -> Tensor:
-        """`[B]` flow-matching losses; bf16 compute where the device is a GPU, fp32 elsewhere."""
+        """`[B]` losses; bf16 compute where the device is a GPU, fp32 elsewhere. Absent cameras cost nothing."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            return flow_matching.loss(
-                self._wrapped,
+            losses: Tensor = self._wrapped(
                 given.observation,
                 given.actions,
                 noise=given.noise,
@@ -117,6 +119,7 @@ class Learner:
                 action_mask_BW=given.action_mask,
                 step_mask_BH=given.step_mask,
             )
+        return losses
 
     def state(self) -> State:
         """The state now; shares memory with what the next step changes."""
@@ -151,8 +154,8 @@ class Learner:
 
 def _groups(named: Mapping[str, nn.Parameter], config: TrainingConfig) -> list[dict[str, Any]]:
     """The image encoder's weights and all others, each with what multiplies their learning rate."""
-    encoder = [weight for name, weight in named.items() if name.startswith(_ENCODER)]
-    others = [weight for name, weight in named.items() if not name.startswith(_ENCODER)]
+    encoder = [weight for name, weight in named.items() if name.startswith(_ENCODERS)]
+    others = [weight for name, weight in named.items() if not name.startswith(_ENCODERS)]
     return [{"params": others, "lr_scale": 1.0}, {"params": encoder, "lr_scale": config.image_encoder_lr}]
 
 

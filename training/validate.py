@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 
 from curation.lock import Lock
-from model.flow_matching import loss as flow_loss
 from schema.errors import ConfigError
 from schema.lake import Lake
 from training.baselines import hold_still, mean_chunks
@@ -155,8 +154,7 @@ class _Measure:
             device=policy.device,
         )
         loss_B: Floats = (
-            flow_loss(
-                policy.model,
+            policy.by_cameras(
                 given.observation,
                 given.actions,
                 noise=given.noise,

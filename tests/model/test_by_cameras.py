@@ -1,14 +1,20 @@
 """Samples with different cameras in one batch: computed in groups, with the results of the whole."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from model import flow_matching
 from model.by_cameras import ByCameras
+from model.initialize import initialize
+from model.pi0_small import Pi0Small
 from model.real_time_chunking import PreviousChunk
 from tests.model.sizes import STEM, VIT, make_actions, make_model, make_observation
+from tests.model.test_baselines import MODELS
+from tests.model.test_pi0_small import SMALL
 
 CONFIGS = pytest.mark.parametrize("config", [STEM, VIT], ids=["stem", "vit"])
+BASELINES = {**MODELS, "pi0_small": lambda: Pi0Small(replace(SMALL, num_cameras=3))}
 CLOSE = {"atol": 1e-5, "rtol": 1e-4}
 MASKS = [[True, True, True], [False, True, False], [True, True, True], [False, True, False], [True, False, False]]
 
@@ -20,13 +26,39 @@ def mixed(config):
     return observation
 
 
+def _given(config, mixed, *, draws=2):
+    batch = len(MASKS)
+    return {
+        "observation": mixed,
+        "actions_BHW": make_actions(config, batch=batch),
+        "noise": make_actions(config, batch=batch * draws, seed=8).unflatten(0, (batch, draws)),
+        "time": torch.linspace(0.1, 0.9, batch * draws).view(batch, draws),
+        "action_mask_BW": torch.arange(config.action_width) < torch.tensor([[6], [2], [4], [3], [1]]),
+        "step_mask_BH": torch.arange(4) < torch.tensor([[4], [3], [1], [4], [2]]),
+    }
+
+
 @CONFIGS
-def test_velocity_is_the_same_for_every_draw(config, mixed):
-    model, actions = make_model(config), make_actions(config, batch=3 * len(MASKS))
-    time = torch.linspace(0.1, 0.9, len(actions))
-    with torch.no_grad():
-        grouped = ByCameras(model)(mixed, actions, time)
-        torch.testing.assert_close(grouped, model(mixed, actions, time), **CLOSE)
+def test_losses_and_gradients_are_the_same_for_every_draw(config, mixed):
+    model, given = make_model(config), _given(config, mixed)
+    whole, grouped = model.loss(**given), ByCameras(model)(**given)
+    torch.testing.assert_close(grouped, whole, **CLOSE)
+    weights = list(model.parameters())
+    gradients = [torch.autograd.grad(loss.sum(), weights) for loss in (whole, grouped)]
+    for expected, found in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("make", BASELINES.values(), ids=BASELINES.keys())
+@pytest.mark.parametrize("config", [STEM])
+def test_the_other_models_lose_and_act_the_same_too(make, config, mixed):
+    model, given = make(), _given(config, mixed)
+    initialize(model, seed=0)
+    noise = make_actions(config, batch=len(MASKS))
+    torch.testing.assert_close(ByCameras(model)(**given), model.loss(**given), **CLOSE)
+    grouped = ByCameras(model).sample(mixed, noise, action_mask=given["action_mask_BW"])
+    whole = model.sample(mixed, noise, action_mask=given["action_mask_BW"])
+    torch.testing.assert_close(grouped, whole, atol=1e-4, rtol=1e-3)
 
 
 @CONFIGS
@@ -38,26 +70,6 @@ def test_sampled_actions_are_the_same(config, mixed):
     }
     grouped = ByCameras(model).sample(mixed, noise, **options)
     torch.testing.assert_close(grouped, model.sample(mixed, noise, **options), atol=1e-4, rtol=1e-3)
-
-
-@CONFIGS
-def test_gradients_are_the_same(config, mixed):
-    model, actions = make_model(config), make_actions(config, batch=len(MASKS))
-    everything = torch.ones(len(MASKS), config.action_width, dtype=torch.bool)
-    gradients = []
-    for one in (model, ByCameras(model)):
-        loss = flow_matching.loss(
-            one,
-            mixed,
-            actions,
-            noise=make_actions(config, batch=len(MASKS), seed=8),
-            time=torch.linspace(0.1, 0.9, len(MASKS)),
-            action_mask_BW=everything,
-            step_mask_BH=everything[:, :4],
-        )
-        gradients.append(torch.autograd.grad(loss.sum(), list(model.parameters())))
-    for whole, grouped in zip(*gradients, strict=True):
-        torch.testing.assert_close(grouped, whole, atol=1e-5, rtol=1e-3)
 
 
 @pytest.mark.parametrize("config", [VIT])

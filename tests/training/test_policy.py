@@ -11,7 +11,8 @@ from schema.errors import ConfigError
 from training.fixed_samples import SampleReader, spread
 from training.policy import Policy
 from training.randomness import SAMPLING, normal
-from training.robot_observation import Reading, RobotObservation
+from training.robot_codec import RobotCodec
+from training.robot_observation import Reading, RobotObservation, observation_problems
 from training.spec import robot_name
 
 JOINTS, GRIPPER = "state.joint_position", "state.gripper"
@@ -134,6 +135,17 @@ def test_what_was_not_trained_on_is_refused_by_name(policy, changes, expected):
         policy.act(ur5e(**changes), seed=0)
 
     assert expected in str(caught.value)
+
+
+def test_a_robot_whose_cameras_may_all_be_absent_needs_one_all_the_same(policy):
+    spec = policy.robots["ur5e"].spec
+    free = replace(spec, slots=tuple(replace(slot, is_required=False) for slot in spec.slots))
+    robots = {"ur5e": RobotCodec.of(policy.spec, free)}
+
+    lines = list(observation_problems(ur5e(pictures={}), robots, tokenizer=policy.tokenizer))
+
+    assert lines == ["there is no picture, expected one of camera base, left_wrist at least"]
+    assert not list(observation_problems(ur5e(), robots, tokenizer=policy.tokenizer))
 
 
 def test_every_problem_of_every_observation_is_told_at_once(policy):

@@ -8,7 +8,7 @@ import pytest
 from schema.errors import ConfigError
 from schema.lake import Lake
 from tests.lakes import make_lake
-from training.preflight import preflight, prompt_length
+from training.preflight import preflight
 
 
 def test_a_sound_lock_passes(lock, config, lake):
@@ -47,7 +47,3 @@ def test_a_prompt_that_would_be_cut_is_told(lock, config, lake):
 
     with pytest.raises(ConfigError, match="its longest prompt has"):
         preflight(replace(lock, components=components), config, world_size=1, lake=lake)
-
-
-def test_a_prompts_length_counts_its_start_and_end():
-    assert prompt_length("put block") == 4
