@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from curation.recipe_model import (
     Chunk,
     Frames,
+    FrameWeight,
     Limit,
     Prompt,
     Quality,
@@ -160,6 +161,7 @@ def _fields(location: Place) -> dict[str, Any]:
         "limit": Limit,
         "references": Reference,
         "frames": Frames,
+        "frame_weight": FrameWeight,
     }
     if len(location) > 1 and isinstance(location[0], str):
         model = parts.get(location[0], Recipe)

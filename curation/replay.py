@@ -131,6 +131,7 @@ def sightings(lock: Lock, episode_id: str, *, stop: int) -> Sightings:
     selected_R, frame_start_R = runs.selected_R, runs.frame_start_R.astype(np.int64)
     first_R = frame_start_R[:-1] - frame_start_R[runs.component_run_start_C[component_R]]
     positions, frames = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    _, first_of = np.unique(np.stack([component_R[mine_R], start_R[mine_R]]), axis=1, return_index=True)
     for run in mine_R.tolist():
         asked_F = first_R[run] + np.arange(selected_R[run])
         position_P, frame_P = positions_of(order, int(component_R[run]), asked_F, stop=stop)
@@ -141,7 +142,7 @@ def sightings(lock: Lock, episode_id: str, *, stop: int) -> Sightings:
     return Sightings(
         episode_id=episode_id,
         components=tuple(lock.components[index].name for index in np.unique(component_R[mine_R])),
-        frames=int(selected_R[mine_R].sum()),
+        frames=int(selected_R[mine_R[first_of]].sum()),  # a frame's weight lets its run come several times
         stop=stop,
         position_P=position_P[ascending],
         frame_P=np.concatenate(frames)[ascending],
