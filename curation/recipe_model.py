@@ -175,7 +175,7 @@ class Limit(_Part):
         return self
 
 
-TableName = Annotated[str, StringConstraints(pattern="^(episodes|annotations|scores|verdicts)$")]
+TableName = Literal["episodes", "annotations", "scores", "verdicts"]
 HeldOutBy = Literal["episode", "scene", "operator", "task"]
 Group = Literal["embodiment_task", "embodiment", "source"]
 

@@ -7,7 +7,7 @@ what `curation.components` finds when the episodes are put together.
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import filter as fitting
 from pathlib import Path
@@ -22,11 +22,13 @@ from curation.frames import frame_runs
 from curation.held_out import group_problems, leaks, parted
 from curation.keyed import split_off, take_first
 from curation.recipe import Problem, Recipe, SourceChoice, load_recipe
+from curation.weigh import weigh
 from curation.where import matching
 from schema.embodiment import Embodiment
 from schema.errors import ConfigError
 from schema.lake import Lake
 
+_MAX_TOLD = 5
 _COLUMNS = (
     "episode_id",
     "source",
@@ -91,7 +93,7 @@ def open_recipe(path: str | Path, lake: Lake) -> Recipe:
 
 def select(recipe: Recipe, lake: Lake) -> Selection:
     """The episodes that the recipe takes of the lake as it is now; ConfigError lists every problem."""
-    catalogue = Catalogue(lake=lake, pinned=recipe.versions)
+    catalogue = Catalogue(lake=lake, pinned=dict[str, int](recipe.versions.items()))
     recipe.refuse(catalogue.problems())
     for table in ("episodes", "annotations"):
         catalogue.version(table)
@@ -112,6 +114,7 @@ def select(recipe: Recipe, lake: Lake) -> Selection:
         rows = take_first(rows, recipe.limit, seed=recipe.seed)
     candidates, held_out_only, number = parted(counted(candidates, rows), held_out, recipe)
     recipe.refuse([*_empty(candidates, recipe), *leaks(rows, held_out, recipe, held_out_only=held_out_only)])
+    recipe.refuse(_unweighed(candidates, recipe))
     rows, held_out, runs = (
         frame.with_columns(pl.col("component").replace_strict(number, return_dtype=pl.Int32))
         for frame in (rows, held_out, runs)
@@ -172,7 +175,7 @@ class _Found:
 
 def _problems(sources: dict[int, SourceChoice], recipe: Recipe | None, *, lake: Lake) -> Iterator[Problem]:
     """What the lake has against a recipe, or against its sound sources where other parts are wrong."""
-    catalogue = Catalogue(lake=lake, pinned=recipe.versions if recipe else {})
+    catalogue = Catalogue(lake=lake, pinned=dict[str, int](recipe.versions.items()) if recipe else {})
     if gone := list(catalogue.problems()):
         yield from gone
         return
@@ -318,3 +321,23 @@ def _empty(candidates: Iterable[Candidate], recipe: Recipe) -> Iterator[Problem]
                 f"{', '.join(words[key] for key in blamed)}, see its verdicts, ingest more episodes, or leave the "
                 "component out by `where`",
             )
+
+
+def _unweighed(candidates: Sequence[Candidate], recipe: Recipe) -> Iterator[Problem]:
+    """Components that would never be drawn, or weights of which no shares can be made."""
+    weightless = [repr(one.name) for one in candidates if one.quality == 0]
+    if recipe.quality is not None and weightless:
+        more = f" and {len(weightless) - _MAX_TOLD} more" if len(weightless) > _MAX_TOLD else ""
+        which = (
+            "every component" if len(weightless) == len(candidates) else f"{', '.join(weightless[:_MAX_TOLD])}{more}"
+        )
+        yield Problem(
+            place=("quality", "score"),
+            text=f"the mean of score {recipe.quality.score!r} is 0 over the frames of {which}, so that nothing of them "
+            "would be drawn: expected more than 0; take another score, or leave them out by `where`",
+        )
+        return
+    try:
+        weigh(candidates, recipe.weighting)
+    except ConfigError as error:
+        yield Problem(place=("sources",), text=str(error))
