@@ -79,10 +79,12 @@ def recipe_replay(
     """What a lock samples at any position, or at which positions, and before which checkpoints, an episode."""
     from curation import replay
     from curation.lock import Lock
+    from schema.lake import Lake
 
     loaded = Lock.load(lock)
     if episode is None:
-        samples = list(replay.samples_at(loaded, position, count=count))
+        there = Lake(lake or loaded.lake)
+        samples = list(replay.samples_at(loaded, position, count=count, lake=there if there.is_lake() else None))
         if json_:
             json_line({"samples": [asdict(one) for one in samples]})
             return

@@ -30,10 +30,12 @@ def references(recipe: Recipe, selection: Selection) -> Iterator[str]:
     if not recipe.references:
         return
     share_C = weigh(selection.candidates, recipe.weighting).share_C
-    frames = selection.episodes.group_by("component", "source").agg(pl.col("frames").sum()).sort("component", "source")
+    frames = (
+        selection.episodes.group_by("component", "source").agg(pl.col("numbered").sum()).sort("component", "source")
+    )
     for one in recipe.references:
         share = sum(
-            share_C[component] * count / selection.candidates[component].frames
+            share_C[component] * count / selection.candidates[component].numbered
             for component, source, count in frames.iter_rows()
             if any(fnmatchcase(source, pattern) for pattern in one.sources)
         )

@@ -43,6 +43,8 @@ class Candidate:
     """Multiplies the weight: the mean of a score over its frames."""
     episodes: int = 0
     frames: int = 0
+    numbered: int = 0
+    """Its frames, each as often as its frame weight says: what an epoch of it is made of."""
     tar_bytes: int = 0
     index: int = 0
 
@@ -85,16 +87,19 @@ def combine(selected: Selected, recipe: Recipe) -> Combined:
 def counted(candidates: Sequence[Candidate], rows: pl.DataFrame) -> list[Candidate]:
     """The same with the episodes, frames, bytes and quality that these rows have of each."""
     quality = pl.col("quality") * pl.col("frames") if "quality" in rows.columns else pl.col("frames")
-    sums = rows.group_by("component").agg(pl.len(), pl.col("frames", "tar_bytes").sum(), weighted=quality.sum())
+    sums = rows.group_by("component").agg(
+        pl.len(), pl.col("frames", "numbered", "tar_bytes").sum(), weighted=quality.sum()
+    )
     found = {row["component"]: row for row in sums.iter_rows(named=True)}
-    nothing = {"len": 0, "frames": 0, "tar_bytes": 0, "weighted": 0}
+    nothing = {"len": 0, "frames": 0, "numbered": 0, "tar_bytes": 0, "weighted": 0}
     return [_counted(one, found.get(one.index, nothing)) for one in candidates]
 
 
 def _counted(candidate: Candidate, sums: Mapping[str, Any]) -> Candidate:
     frames = sums["frames"]
     quality = sums["weighted"] / frames if frames else 1.0
-    return replace(candidate, episodes=sums["len"], frames=frames, tar_bytes=sums["tar_bytes"], quality=quality)
+    counts = {name: sums[name] for name in ("frames", "numbered", "tar_bytes")}
+    return replace(candidate, episodes=sums["len"], quality=quality, **counts)
 
 
 def component_problems(selected: Selected, combined: Combined, recipe: Recipe) -> Iterator[Problem]:

@@ -81,7 +81,7 @@ class Outline:
             versions=selection.versions,
             tables=_tables((table.name, digest) for digest, table in selection.embodiments.items()),
             components=_components(rows),
-            episodes=_episodes(selection.episodes, rows),
+            episodes=_episodes(selection.episodes.with_columns(frames="numbered"), rows),
             held_out=selection.held_out["episode_id"].n_unique(),
             statistics=None,
         )

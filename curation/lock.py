@@ -115,6 +115,8 @@ class Lock:
     prompt_dropout: float = 0.0
     """How often training leaves the instruction away."""
     normalization: Normalization = "z_score"
+    numbered: tuple[int, ...] = ()
+    """Frames of each component, each as often as it stands in `runs`; empty where all of them do once."""
 
     @cached_property
     def digest(self) -> str:
@@ -124,8 +126,9 @@ class Lock:
     def order(self) -> Order:
         """The order of samples; takes about 0.2 s to build."""
         drawn = [component for component in self.components if component.quota]
+        frames = self.numbered or [component.frames for component in self.components]
         return Order(
-            num_frames_C=np.array([component.frames for component in drawn], np.int64),
+            num_frames_C=np.array(frames[: len(drawn)], np.int64),
             quota_C=np.array([component.quota for component in drawn], np.int64),
             window_C=np.array([component.window_segments for component in drawn], np.int64),
             seed=self.seed,

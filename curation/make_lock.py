@@ -75,6 +75,7 @@ def make_lock(recipe: Recipe, lake: Lake, *, work: Work | None = None) -> Lock:
         camera_dropout=_dropout(recipe),
         prompt_dropout=recipe.prompt.dropout,
         normalization=recipe.normalization,
+        numbered=tuple(one.numbered for one in selection.candidates) if recipe.frame_weight else (),
     )
 
 

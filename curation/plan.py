@@ -17,7 +17,14 @@ from curation.order import Order
 from curation.plan_cost import Cost, cost
 from curation.plan_presentation import Presentation, presentation, valid_step_shares
 from curation.plan_spread import Spread, spread
-from curation.plan_warnings import component_warnings, pooling_warnings, presentation_warnings, robot_warnings
+from curation.plan_warnings import (
+    component_warnings,
+    pooling_warnings,
+    presentation_warnings,
+    robot_warnings,
+    weight_warnings,
+)
+from curation.plan_weights import PlannedWeight, distinct_frames, planned_weights
 from curation.recipe import Recipe
 from curation.select import LeftOut, Selection, select
 from curation.weigh import Weighed, weigh
@@ -41,7 +48,7 @@ class PlannedComponent:
     quota: int
     """Samples of every 2**20."""
     epochs: float
-    """How often each frame is seen."""
+    """How often each frame is seen, on average where frames weigh differently."""
     chunk_s: float
     """How long a chunk takes."""
     valid_steps: float
@@ -86,6 +93,8 @@ class Plan:
     """The largest share first, as the two that follow."""
     by_task: tuple[PlannedGroup, ...]
     by_source: tuple[PlannedGroup, ...]
+    by_weight: tuple[PlannedWeight, ...]
+    """Frames by their weight, the largest first; empty where the recipe weighs none."""
     presentation: Presentation
     cost: Cost
     spread: Spread
@@ -102,7 +111,8 @@ def plan(recipe: Recipe, lake: Lake, *, steps: int = 30_000, batch: int = 32) ->
     components = _components(recipe, selection, weighed, valid_C=valid_C, samples=samples)
     by_embodiment = _groups("embodiment", components, selection, samples=samples)
     shown = presentation(recipe, selection, share_C=weighed.share_C, valid_C=valid_C)
-    distinct = sum(min(one.frames, round(samples * one.share)) for one in components)
+    by_weight = planned_weights(recipe, selection, share_C=weighed.share_C, samples=samples)
+    distinct = distinct_frames(recipe, selection, share_C=weighed.share_C, samples=samples)
     return Plan(
         name=recipe.name,
         steps=steps,
@@ -121,12 +131,14 @@ def plan(recipe: Recipe, lake: Lake, *, steps: int = 30_000, batch: int = 32) ->
         by_embodiment=by_embodiment,
         by_task=_groups("task_name", components, selection, samples=samples),
         by_source=_groups("source", components, selection, samples=samples),
+        by_weight=by_weight,
         presentation=shown,
         cost=cost(order, selection, pictures=shown.pictures_per_sample, samples=samples),
         spread=spread(order, selection, weighed.share_C, batch=batch),
         warnings=(
             *robot_warnings((one.name, one.share) for one in by_embodiment),
             *component_warnings((one.component, one.epochs) for one in components),
+            *weight_warnings(by_weight),
             *cautions(recipe, selection),
             *presentation_warnings(shown),
             *pooling_warnings(recipe, selection, lake),
@@ -136,7 +148,7 @@ def plan(recipe: Recipe, lake: Lake, *, steps: int = 30_000, batch: int = 32) ->
 
 def _order(selection: Selection, weighed: Weighed, *, seed: int) -> Order:
     """The order that the lock would have."""
-    frames_C = np.array([candidate.frames for candidate in selection.candidates], np.int64)
+    frames_C = np.array([candidate.numbered for candidate in selection.candidates], np.int64)
     return Order(
         num_frames_C=frames_C, quota_C=weighed.quota_C, window_C=weighed.window_C, seed=seed, lanes=weighed.lanes
     )
@@ -171,12 +183,13 @@ def _groups(
     column: str, components: tuple[PlannedComponent, ...], selection: Selection, *, samples: int
 ) -> tuple[PlannedGroup, ...]:
     """What each embodiment, task or source gives: of a component that several fill, its part of the frames."""
-    counts = selection.episodes.group_by(column, "component").agg(pl.len(), pl.col("frames").sum())
+    counts = selection.episodes.group_by(column, "component").agg(pl.len(), pl.col("frames", "numbered").sum())
     members: dict[str, list[tuple[int, int, float, float]]] = {}
-    for name, index, episodes, frames in counts.sort(column, "component").iter_rows():
+    for name, index, episodes, frames, numbered in counts.sort(column, "component").iter_rows():
         whole = components[index]
-        part = frames / whole.frames
-        members.setdefault(name, []).append((episodes, frames, whole.hours * part, whole.share * part))
+        hours = whole.hours * (frames / whole.frames)
+        share = whole.share * (numbered / selection.candidates[index].numbered)
+        members.setdefault(name, []).append((episodes, frames, hours, share))
     groups = (_group(name, parts, samples) for name, parts in members.items())
     return tuple(sorted(groups, key=lambda one: (-one.share, one.name)))
 

@@ -134,14 +134,16 @@ def _coverage(recipe: Recipe, selection: Selection) -> dict[str, list[float]]:
     """Camera slot → per component the share of its samples that have a picture there, dropout taken off."""
     cameras = shown_cameras(recipe, selection.embodiments.values())
     there = pl.col("cameras").list.join(",").fill_null("")
-    kinds = selection.episodes.group_by("component", there=there).agg(pl.col("frames").sum()).sort("component", "there")
+    kinds = (
+        selection.episodes.group_by("component", there=there).agg(pl.col("numbered").sum()).sort("component", "there")
+    )
     found = {slot: [0.0] * len(selection.candidates) for slot in cameras}
     for component, names, frames in kinds.iter_rows():
         filled = [slot for slot, wanted in cameras.items() if set(wanted) & set(names.split(","))]
         dropout = {slot: recipe.camera_dropout.get(slot, 0.0) for slot in filled}
         for slot in filled:  # a sample that would lose all its pictures keeps them
             shown = 1 - dropout[slot] + prod(dropout.values())
-            found[slot][component] += shown * frames / selection.candidates[component].frames
+            found[slot][component] += shown * frames / selection.candidates[component].numbered
     return found
 
 

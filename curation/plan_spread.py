@@ -35,7 +35,7 @@ class Spread:
 def spread(order: Order, selection: Selection, share_C: NDArray[np.float64], *, batch: int) -> Spread:
     """The spread of the first positions, at least of one batch."""
     episodes = Runs(  # an episode's runs follow one another, so that it is one stretch of its component's frames
-        num_frames_R=selection.episodes["frames"].to_numpy(),
+        num_frames_R=selection.episodes["numbered"].to_numpy(),
         component_R=selection.episodes["component"].to_numpy().astype(np.int64),
     )
     positions = max(POSITIONS // batch, 1) * batch

@@ -1,6 +1,7 @@
 """A plan as tables and sentences for the terminal."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from curation.plan import Plan, PlannedGroup
@@ -37,6 +38,8 @@ def tables(plan: Plan) -> Iterator[tuple[str, Rows, tuple[str, ...]]]:
         yield "tasks", _groups("task", plan.by_task), ()
     if len(plan.by_source) > 1:
         yield "sources", _groups("source", plan.by_source), ()
+    if plan.by_weight:
+        yield "frame weights", [asdict(one) for one in plan.by_weight], ("frames", "share")
 
 
 def sentences(plan: Plan) -> Iterator[str]:

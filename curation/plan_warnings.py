@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from curation.agreement import complaint
 from curation.plan_presentation import Presentation
+from curation.plan_weights import PlannedWeight
 from curation.pooled import EPISODES, pools_that_disagree
 from curation.recipe import Recipe
 from curation.select import Selection
@@ -38,6 +39,16 @@ def component_warnings(epochs: Iterable[tuple[str, float]]) -> Iterator[str]:
     if (others := len(often) - _MAX_NAMED) > 0:
         are = "component is" if others == 1 else "components are"
         yield f"{others} other {are} seen more than {MANY_EPOCHS:g} times too"
+
+
+def weight_warnings(weights: Iterable[PlannedWeight]) -> Iterator[str]:
+    """Weights whose frames are seen too often."""
+    for one in weights:
+        if one.weight > 1 and one.epochs > MANY_EPOCHS:
+            yield (
+                f"the {one.frames:,} frames of weight {one.weight} are seen {one.epochs:.1f} times, more than "
+                f"{MANY_EPOCHS:g}: they may be learnt by heart; weigh them less, or collect more"
+            )
 
 
 def presentation_warnings(shown: Presentation) -> Iterator[str]:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from curation.recipe_model import (
     Chunk,
     Frames,
+    FrameWeight,
     Limit,
     Prompt,
     Quality,
@@ -39,7 +40,11 @@ def load_recipe(path: str | Path, *, check: Check | None = None) -> Recipe:
     """The recipe in a YAML file, or a built-in one by name; ConfigError lists every problem, `check`'s among them."""
     file = Path(path)
     if file.is_file():
-        return parse_recipe(file.read_text(encoding="utf-8"), where=str(path), check=check)
+        try:
+            text = file.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"found bytes that are not UTF-8 text ({error}): expected YAML ({path})") from error
+        return parse_recipe(text, where=str(path), check=check)
     builtin = builtin_recipes()
     if str(path) in builtin:
         return parse_recipe(builtin[str(path)], where=f"built-in {path}", check=check)
@@ -135,7 +140,8 @@ def _walk(node: yaml.Node | None, place: Place, lines: dict[Place, int]) -> Iter
 
 def _problem(item: Any) -> Problem:
     """A pydantic error in our words."""
-    place, fields = tuple(item["loc"]), _fields(item["loc"])
+    place = tuple(word for word in item["loc"] if word != "[key]")  # a key that is wrong stands where it does
+    fields = _fields(place)
     name = str(place[-1])
     if item["type"] == "extra_forbidden":
         close = difflib.get_close_matches(name, fields, n=1)
@@ -160,6 +166,7 @@ def _fields(location: Place) -> dict[str, Any]:
         "limit": Limit,
         "references": Reference,
         "frames": Frames,
+        "frame_weight": FrameWeight,
     }
     if len(location) > 1 and isinstance(location[0], str):
         model = parts.get(location[0], Recipe)

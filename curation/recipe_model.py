@@ -131,6 +131,23 @@ class Frames(_Part):
     skip_end_s: float = Field(default=0.0, ge=0)
 
 
+class FrameWeight(_Part):
+    """How often the frames that it fits stand in their component's numbering; all others do once."""
+
+    weight: int = Field(ge=0, le=100)
+    """0: no chunk starts there."""
+    where: Text | None = None
+    """The episodes of which it is true, as in a source."""
+    segment: Text | None = None
+    """A pattern with * and ?, whatever the case, of the annotations of parts of an episode: the frames in these."""
+
+    @model_validator(mode="after")
+    def _fits_something(self) -> Self:
+        if self.where is None and self.segment is None:
+            raise ValueError("a frame weight needs `where`, `segment` or both, to say of which frames it is")
+        return self
+
+
 class Prompt(_Part):
     """What training reads as text."""
 
@@ -158,7 +175,7 @@ class Limit(_Part):
         return self
 
 
-TableName = Annotated[str, StringConstraints(pattern="^(episodes|annotations|scores|verdicts)$")]
+TableName = Literal["episodes", "annotations", "scores", "verdicts"]
 HeldOutBy = Literal["episode", "scene", "operator", "task"]
 Group = Literal["embodiment_task", "embodiment", "source"]
 
@@ -179,6 +196,7 @@ class Recipe(_Part):
             "versions",
             "held_out_by",
             "frames",
+            "frame_weight",
             "verdicts",
             "camera_choice",
             "camera_dropout",
@@ -224,6 +242,8 @@ class Recipe(_Part):
     """What is held out whole: no episode of a held-out scene, operator or task is trained on."""
     limit: Limit | None = None
     frames: Frames = Frames()
+    frame_weight: tuple[FrameWeight, ...] = ()
+    """Of those that fit a frame the first counts."""
     references: tuple[Reference, ...] = ()
     verdicts: Literal["hold", "ignore"] = "hold"
     """Whether episodes and frames that the newest verdict on them drops are left out."""

@@ -1,7 +1,7 @@
 """Replay: what a lock samples at any position, and at which positions it samples an episode.
 
 Both follow from the lock alone: no picture or number is read, and nothing is walked through. What stands at a position
-is what `training.loader` gives there.
+is what `training.loader` gives there. Only which cameras an episode has is asked of the catalogue.
 """
 # Legend: P positions, R runs, F frames.
 
@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curation.instruction import chosen
 from curation.inverse import positions_of
 from curation.lock import Lock
+from curation.shown import ShownCameras
 from schema.errors import ConfigError
 from schema.lake import Lake
 
@@ -35,11 +37,17 @@ class Replayed:
     shard: str
     row_group: int
     prompt: str
+    cameras: dict[str, str | None] | None = None
+    """Model slot → the camera that it shows, None for none; not told without a lake, or where nothing is left to
+    chance."""
 
     def told(self) -> str:
-        """Three lines for people."""
+        """Three lines for people, and one more of cameras."""
         where = f"{self.episode_id}-{self.frame:06d} in {self.shard}.tar, row group {self.row_group}"
-        return f"{self.position:,}  {self.component}, epoch {self.epoch}\n    {where}\n    “{self.prompt}”"
+        lines = [f"{self.position:,}  {self.component}, epoch {self.epoch}", where, f"“{self.prompt}”"]
+        if self.cameras is not None:
+            lines.append(", ".join(f"{slot}: {camera or 'nothing'}" for slot, camera in self.cameras.items()))
+        return "\n    ".join(lines)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,18 +96,21 @@ class Sightings:
             yield {"position": position, "step": position // batch, "frame": frame}
 
 
-def samples_at(lock: Lock, position: int, *, count: int = 1) -> Iterator[Replayed]:
-    """The samples at `count` positions from this one on."""
-    order, runs = lock.order(), lock.run_index()
+def samples_at(lock: Lock, position: int, *, count: int = 1, lake: Lake | None = None) -> Iterator[Replayed]:
+    """The samples at `count` positions from this one on; with a lake also the cameras that chance has them show."""
+    order, runs, shown = lock.order(), lock.run_index(), ShownCameras(lock)
+    is_left_to_chance = bool(lock.any_cameras or lock.camera_dropout)
     start_R = lock.runs["start"].to_numpy()
     for first in range(position, position + count, _CALL):
         found = order.samples(np.arange(first, min(first + _CALL, position + count)))
         run_P, offset_P = runs.locate(found.component, found.frame)
         frame_P = start_R[run_P] + offset_P
         rows = lock.runs.take(run_P).select(["component", "episode_id", "shard", "row_group", "instructions"])
+        there = _cameras(lock, rows, lake) if lake is not None and is_left_to_chance else {}
         for number, row in enumerate(rows.to_pylist()):
             component = lock.components[row["component"]]
             at = int(found.position[number])
+            names = there.get((row["shard"], row["row_group"]))
             yield Replayed(
                 position=at,
                 component=component.name,
@@ -110,7 +121,16 @@ def samples_at(lock: Lock, position: int, *, count: int = 1) -> Iterator[Replaye
                 row_group=row["row_group"],
                 prompt=component.prompt_prefix
                 + chosen(row["instructions"], seed=lock.seed, position=at, dropout=lock.prompt_dropout),
+                cameras=None if names is None else dict(zip(lock.cameras, shown(names, at), strict=True)),
             )
+
+
+def _cameras(lock: Lock, rows: pa.Table, lake: Lake) -> dict[tuple[str, int], tuple[str, ...]]:
+    """(shard, row group) → the cameras that the episode there has, of these rows' episodes."""
+    ids = pl.Series(rows["episode_id"].unique().to_pylist(), dtype=pl.String)
+    found = lake.scan("episodes", version=lock.versions["episodes"]).filter(pl.col("episode_id").is_in(ids.implode()))
+    columns = found.select("shard", "row_group", "cameras").collect().iter_rows()
+    return {(shard, row_group): tuple(cameras) for shard, row_group, cameras in columns}
 
 
 def sightings(lock: Lock, episode_id: str, *, stop: int) -> Sightings:
@@ -131,6 +151,7 @@ def sightings(lock: Lock, episode_id: str, *, stop: int) -> Sightings:
     selected_R, frame_start_R = runs.selected_R, runs.frame_start_R.astype(np.int64)
     first_R = frame_start_R[:-1] - frame_start_R[runs.component_run_start_C[component_R]]
     positions, frames = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    _, first_of = np.unique(np.stack([component_R[mine_R], start_R[mine_R]]), axis=1, return_index=True)
     for run in mine_R.tolist():
         asked_F = first_R[run] + np.arange(selected_R[run])
         position_P, frame_P = positions_of(order, int(component_R[run]), asked_F, stop=stop)
@@ -141,7 +162,7 @@ def sightings(lock: Lock, episode_id: str, *, stop: int) -> Sightings:
     return Sightings(
         episode_id=episode_id,
         components=tuple(lock.components[index].name for index in np.unique(component_R[mine_R])),
-        frames=int(selected_R[mine_R].sum()),
+        frames=int(selected_R[mine_R[first_of]].sum()),  # a frame's weight lets its run come several times
         stop=stop,
         position_P=position_P[ascending],
         frame_P=np.concatenate(frames)[ascending],

@@ -6,27 +6,29 @@ what `curation.components` finds when the episodes are put together.
 # Legend: E episodes, R runs.
 
 import difflib
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import filter as fitting
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from polars.exceptions import PolarsError
 
-from curation.catalogue import VERDICT_COLUMNS, Catalogue
+from curation.catalogue import Catalogue
 from curation.components import Candidate, Selected, combine, component_problems, counted
+from curation.frame_weight import FrameWeights, repeated
 from curation.frames import frame_runs
 from curation.held_out import group_problems, leaks, parted
 from curation.keyed import split_off, take_first
 from curation.recipe import Problem, Recipe, SourceChoice, load_recipe
+from curation.weigh import weigh
+from curation.where import matching
 from schema.embodiment import Embodiment
 from schema.errors import ConfigError
 from schema.lake import Lake
 
+_MAX_TOLD = 5
 _COLUMNS = (
     "episode_id",
     "source",
@@ -48,7 +50,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LeftOut:
-    """What verdicts and frame rules leave out of the episodes that are selected, held out or not."""
+    """What verdicts, frame rules and weights of 0 leave out of the episodes that are selected, held out or not."""
 
     episodes: int
     """Episodes of which no frame is left."""
@@ -71,9 +73,10 @@ class Selection:
     """Components that are held out whole; their indices follow those of `candidates`."""
     episodes: pl.DataFrame
     """One row per episode to train on, by (component, episode_id); `component` is an index in `candidates`, `frames`
-    counts the chunk starts."""
+    counts the chunk starts, `numbered` each as often as its frame weight says."""
     runs: pl.DataFrame
-    """Their runs (`start`, `stop`, `chunk_stop`, `frames` of each), by component, episode and start."""
+    """Their runs (`start`, `stop`, `chunk_stop`, `frames` of each), by component, episode and start; each as often as
+    its frame weight says."""
     held_out: pl.DataFrame
     """Like `episodes`, of those that are held out."""
     held_out_runs: pl.DataFrame
@@ -90,25 +93,28 @@ def open_recipe(path: str | Path, lake: Lake) -> Recipe:
 
 def select(recipe: Recipe, lake: Lake) -> Selection:
     """The episodes that the recipe takes of the lake as it is now; ConfigError lists every problem."""
-    catalogue = Catalogue(lake=lake, pinned=recipe.versions)
+    catalogue = Catalogue(lake=lake, pinned=dict[str, int](recipe.versions.items()))
     recipe.refuse(catalogue.problems())
     for table in ("episodes", "annotations"):
         catalogue.version(table)
     found = _found(dict(enumerate(recipe.sources)), catalogue, recipe)
+    weights = FrameWeights.of(recipe, catalogue)
+    problems = [*found.problems, *weights.problems]
     if found.selected.rows.is_empty():
-        recipe.refuse(found.problems)
+        recipe.refuse(problems)
     combined = combine(found.selected, recipe)
-    recipe.refuse([*found.problems, *component_problems(found.selected, combined, recipe)])
+    recipe.refuse([*problems, *component_problems(found.selected, combined, recipe)])
     candidates, rows = combined
     recipe.refuse(group_problems(rows, recipe))
     rows = rows.sort("component", "episode_id").with_row_index("row")
-    runs = frame_runs(rows, recipe, verdicts=_that_hold(catalogue, recipe))
+    runs = weights.weigh(frame_runs(rows, recipe, verdicts=_that_hold(catalogue, recipe)), rows)
     rows, left_out = _with_frames(rows, runs)
     held_out, rows = split_off(rows, recipe.held_out, by=recipe.held_out_by)
     if recipe.limit is not None:
         rows = take_first(rows, recipe.limit, seed=recipe.seed)
     candidates, held_out_only, number = parted(counted(candidates, rows), held_out, recipe)
     recipe.refuse([*_empty(candidates, recipe), *leaks(rows, held_out, recipe, held_out_only=held_out_only)])
+    recipe.refuse(_unweighed(candidates, recipe))
     rows, held_out, runs = (
         frame.with_columns(pl.col("component").replace_strict(number, return_dtype=pl.Int32))
         for frame in (rows, held_out, runs)
@@ -135,9 +141,14 @@ def _that_hold(catalogue: Catalogue, recipe: Recipe) -> pl.DataFrame:
 
 
 def _with_frames(rows: pl.DataFrame, runs: pl.DataFrame) -> tuple[pl.DataFrame, LeftOut]:
-    """The episodes that have runs, with the `frames` of these, and what is left out."""
-    frames_E = np.bincount(runs["row"].to_numpy(), runs["frames"].to_numpy(), len(rows)).astype(np.int64)
-    found = rows.with_columns(frames=pl.Series(frames_E)).filter(pl.Series(frames_E > 0))
+    """The episodes that have runs, with the `frames` of these, how often they are `numbered`, and what is left out."""
+    row_R, frames_R = runs["row"].to_numpy(), runs["frames"].to_numpy()
+    weight_R = runs["weight"].to_numpy() if "weight" in runs.columns else 1
+    frames_E, numbered_E = (
+        np.bincount(row_R, counts, len(rows)).astype(np.int64) for counts in (frames_R, frames_R * weight_R)
+    )
+    counted_rows = rows.with_columns(frames=pl.Series(frames_E), numbered=pl.Series(numbered_E))
+    found = counted_rows.filter(pl.Series(frames_E > 0))
     total = int(rows["num_frames"].sum())
     frames = total - int(found["frames"].sum())
     return found, LeftOut(episodes=len(rows) - len(found), frames=frames, all_frames=total)
@@ -151,9 +162,9 @@ def _ordered(frame: pl.DataFrame, *then: str) -> pl.DataFrame:
 
 
 def _runs_of(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
-    """The runs of these rows, by component, episode and start."""
+    """The runs of these rows, by component, episode and start, each as often as its weight says."""
     is_taken_R = np.isin(runs["row"].to_numpy(), rows["row"].to_numpy())
-    return _ordered(runs.filter(pl.Series(is_taken_R, dtype=pl.Boolean)), "start").drop("row")
+    return repeated(_ordered(runs.filter(pl.Series(is_taken_R, dtype=pl.Boolean)), "start").drop("row"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,7 +175,7 @@ class _Found:
 
 def _problems(sources: dict[int, SourceChoice], recipe: Recipe | None, *, lake: Lake) -> Iterator[Problem]:
     """What the lake has against a recipe, or against its sound sources where other parts are wrong."""
-    catalogue = Catalogue(lake=lake, pinned=recipe.versions if recipe else {})
+    catalogue = Catalogue(lake=lake, pinned=dict[str, int](recipe.versions.items()) if recipe else {})
     if gone := list(catalogue.problems()):
         yield from gone
         return
@@ -214,7 +225,10 @@ def _rows(choice: SourceChoice, catalogue: Catalogue, *, success: str) -> pl.Dat
         hint = f"did you mean {close[0]!r}?" if close else "ingest it first, or take it out"
         there = ", ".join(sorted(counts)) or "none at all"
         raise _ChoiceError(f"source {choice.source!r} is not in the lake, expected one of: {there}; {hint}", "source")
-    rows = catalogue.episodes if choice.where is None else _filtered(catalogue, choice.where)
+    try:
+        rows = catalogue.episodes if choice.where is None else matching(catalogue, choice.where)
+    except ConfigError as error:
+        raise _ChoiceError(str(error), "where") from error
     rows = rows.filter(pl.col("source").is_in(taken), pl.col("num_frames") > 0)
     found = rows.with_columns(tar_bytes=pl.col("tar_stop") - pl.col("tar_start"))
     frame = found.select(*_COLUMNS, "success").collect()
@@ -226,26 +240,6 @@ def _rows(choice: SourceChoice, catalogue: Catalogue, *, success: str) -> pl.Dat
             f"and `success: {success}` {len(kept)}; expected at least 1: loosen them, or take the source out"
         )
     return kept.select(_COLUMNS)
-
-
-def _filtered(catalogue: Catalogue, where: str) -> pl.LazyFrame:
-    try:
-        expression = pl.sql_expr(where)
-        kept = catalogue.joined(expression.meta.root_names()).filter(expression)
-        kept.head(1).collect()  # types are looked at only when it runs
-    except PolarsError as error:
-        reason = str(error).split("\n", maxsplit=1)[0]
-        if unknown := re.match(r'unable to find column "([^"]*)"', reason):
-            there = [*catalogue.columns, *catalogue.metrics, *VERDICT_COLUMNS]
-            close = difflib.get_close_matches(unknown[1], there, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else "`robomix lake info` lists them"
-            reason = f"no column {unknown[1]!r} in the episodes table, and no score of that name; {hint}"
-        raise _ChoiceError(
-            f"found {where!r}: {reason}; expected a Polars SQL expression that is true or false of an episode, "
-            "such as num_frames >= 20",
-            "where",
-        ) from error
-    return kept
 
 
 def _with_quality(rows: pl.DataFrame, catalogue: Catalogue, metric: str) -> tuple[pl.DataFrame, list[Problem]]:
@@ -306,8 +300,18 @@ def _twice(rows: pl.DataFrame) -> Iterator[Problem]:
 
 def _empty(candidates: Iterable[Candidate], recipe: Recipe) -> Iterator[Problem]:
     """Components that hold-out, limit, verdicts or frame rules leave nothing of."""
-    asked = {"held_out": recipe.held_out > 0, "limit": recipe.limit is not None, "frames": True}
-    words = {"held_out": "lower `held_out`", "limit": "raise `limit`", "frames": "loosen `frames`"}
+    asked = {
+        "held_out": recipe.held_out > 0,
+        "limit": recipe.limit is not None,
+        "frame_weight": any(rule.weight == 0 for rule in recipe.frame_weight),
+        "frames": True,
+    }
+    words = {
+        "held_out": "lower `held_out`",
+        "limit": "raise `limit`",
+        "frame_weight": "raise `frame_weight`",
+        "frames": "loosen `frames`",
+    }
     blamed = [key for key, is_asked in asked.items() if is_asked]
     for candidate in candidates:
         if candidate.episodes == 0:
@@ -317,3 +321,23 @@ def _empty(candidates: Iterable[Candidate], recipe: Recipe) -> Iterator[Problem]
                 f"{', '.join(words[key] for key in blamed)}, see its verdicts, ingest more episodes, or leave the "
                 "component out by `where`",
             )
+
+
+def _unweighed(candidates: Sequence[Candidate], recipe: Recipe) -> Iterator[Problem]:
+    """Components that would never be drawn, or weights of which no shares can be made."""
+    weightless = [repr(one.name) for one in candidates if one.quality == 0]
+    if recipe.quality is not None and weightless:
+        more = f" and {len(weightless) - _MAX_TOLD} more" if len(weightless) > _MAX_TOLD else ""
+        which = (
+            "every component" if len(weightless) == len(candidates) else f"{', '.join(weightless[:_MAX_TOLD])}{more}"
+        )
+        yield Problem(
+            place=("quality", "score"),
+            text=f"the mean of score {recipe.quality.score!r} is 0 over the frames of {which}, so that nothing of them "
+            "would be drawn: expected more than 0; take another score, or leave them out by `where`",
+        )
+        return
+    try:
+        weigh(candidates, recipe.weighting)
+    except ConfigError as error:
+        yield Problem(place=("sources",), text=str(error))

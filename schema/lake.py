@@ -160,9 +160,9 @@ class Lake:
         except (DeltaError, OSError) as error:
             reason = str(error).partition("\n")[0]
             if version is not None:
-                raise SchemaError(
-                    f"{self.uri} has no version {version} of {name!r} ({reason}); the newest is {self.version(name)}"
-                ) from error
+                newest = self.version(name)
+                is_there = f"the newest is {newest}" if newest is not None else "that table has not been made yet"
+                raise SchemaError(f"{self.uri} has no version {version} of {name!r}: {is_there}") from error
             if isinstance(error, TableNotFoundError):
                 return None
             raise SchemaError(

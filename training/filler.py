@@ -15,9 +15,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curation.chunks import ChunkRule, to_delta, write_chunk
-from curation.feistel import fraction
 from curation.instruction import chosen
 from curation.lock import Lock, whole
+from curation.shown import ShownCameras
 from schema.arrays import as_numpy
 from schema.errors import EpisodeError, SchemaError
 from schema.picture import Pixels
@@ -25,8 +25,6 @@ from training.batch import Batch
 from training.shard_cache import EpisodeFrames, Place, ShardCache, Wanted
 from training.square_picture import decode_centred
 
-_CAMERA, _CAMERA_DROPOUT = 12, 13
-"""The purposes, in keys of randomness, of choosing among several cameras, and of leaving pictures away."""
 _RUNS_AT_HAND = 1 << 14
 
 
@@ -110,12 +108,9 @@ class Filler:
         Pictures and instructions are left away, as the lock says how often, only of the lock's own.
         """
         self._seed, self._shards = lock.seed, shards
-        self._choices = tuple(lock.cameras.values())
-        self._any_slots = frozenset(index for index, slot in enumerate(lock.cameras) if slot in lock.any_cameras)
-        self._camera_dropout = lock.camera_dropout if runs is None else ()
+        self._shown = ShownCameras(lock, drops=runs is None)
         self._prompt_dropout = lock.prompt_dropout if runs is None else 0.0
-        self._first = lru_cache(self._first_there)
-        cameras = tuple(dict.fromkeys(name for names in self._choices for name in names))
+        cameras = tuple(dict.fromkeys(name for names in lock.cameras.values() for name in names))
         self._views = [_view(lock, index, cameras=cameras) for index in range(len(lock.components))]
         slots = [lock.slots(component) for component in lock.components]
         self._state_mask_CW = np.stack([state.mask for state, _ in slots])
@@ -178,32 +173,9 @@ class Filler:
         batch.sample_ids[row] = f"{run.episode_id}-{frame:06d}"
         return recorded
 
-    def _fraction(self, position: int, *purpose: int) -> float:
-        """A number in [0, 1) that is the position's own for this purpose."""
-        return fraction(self._seed, position, *purpose)
-
     def shown(self, sample: Sample, episode: EpisodeFrames) -> tuple[str | None, ...]:
-        """The camera that each slot shows: the first that it names and the episode has, or any one of these."""
-        shown = self._first(tuple(episode.cameras))
-        if self._any_slots:
-            shown = tuple(
-                self._any_there(slot, sample.position, episode) if slot in self._any_slots else camera
-                for slot, camera in enumerate(shown)
-            )
-        if not self._camera_dropout:
-            return shown
-        kept = tuple(
-            camera if self._fraction(sample.position, _CAMERA_DROPOUT, slot) >= share else None
-            for slot, (camera, share) in enumerate(zip(shown, self._camera_dropout, strict=True))
-        )
-        return kept if any(kept) else shown
-
-    def _first_there(self, there: tuple[str, ...]) -> tuple[str | None, ...]:
-        return tuple(next((name for name in names if name in there), None) for names in self._choices)
-
-    def _any_there(self, slot: int, position: int, episode: EpisodeFrames) -> str | None:
-        there = [name for name in self._choices[slot] if name in episode.cameras]
-        return there[int(self._fraction(position, _CAMERA, slot) * len(there))] if there else None
+        """The camera that each slot shows of a sample."""
+        return self._shown(tuple(episode.cameras), sample.position)
 
     def _pictures(self, batch: Batch, sample: Sample, episode: EpisodeFrames) -> list[_Picture]:
         """The pictures that this sample shows; where there is none, its square is made black."""

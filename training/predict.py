@@ -90,7 +90,9 @@ def _runs(policy: Policy, lock: Lock, lake: Lake, *, episodes: Sequence[str]) ->
     everything = pa.concat_tables([lock.held_out, lock.runs]).unify_dictionaries()
     if unknown := sorted(set(episodes) - set(_ids(everything))):
         raise ConfigError(f"the lock has no episode {', '.join(unknown)}: see `episode_id` in its held_out.arrow")
-    return everything.filter(pa.array([one in set(episodes) for one in _ids(everything)]))
+    wanted = everything.filter(pa.array([one in set(episodes) for one in _ids(everything)]))
+    places = list(zip(_ids(wanted), *(wanted[name].to_pylist() for name in ("component", "start")), strict=True))
+    return wanted.take([places.index(one) for one in dict.fromkeys(places)])  # each once, whatever its weight
 
 
 def _ids(runs: pa.Table) -> list[str]:

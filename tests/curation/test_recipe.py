@@ -96,3 +96,17 @@ def test_the_recipes_of_the_documentation_are_such():
     text = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     assert [[choice.boost for choice in parse_recipe(block).sources] for block in blocks] == [[1, 1, 2, 1], [1, 2]]
+
+
+def test_bytes_that_are_no_text_are_no_recipe(tmp_path):
+    (tmp_path / "x.yaml").write_bytes(b"name: \xff\xfe")
+    with pytest.raises(ConfigError, match="bytes that are not UTF-8 text"):
+        load_recipe(tmp_path / "x.yaml")
+
+
+def test_a_table_of_another_name_is_told_with_those_that_there_are():
+    with pytest.raises(ConfigError) as caught:
+        parse_recipe("name: x\nsources: [{source: a}]\nversions: {episode: 1}\n")
+    assert "line 3, versions.episode: found 'episode', expected 'episodes', 'annotations', 'scores'" in str(
+        caught.value
+    )

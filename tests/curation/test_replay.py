@@ -15,6 +15,7 @@ from curation.replay import checkpoints, samples_at, sightings
 from schema.errors import ConfigError
 from schema.tables import TABLES
 from tests.lakes import make_lake
+from training.loader import Loader
 
 RECIPE = "name: x\nsources: [{source: tiny}]\nprompt: {tag: true}\nheld_out: 0.3\nseed: 5"
 
@@ -112,3 +113,28 @@ def test_each_of_several_instructions_is_chosen_and_always_alike():
     kept = [chosen(texts, seed=1, position=position, dropout=0.25) for position in range(400)]
     assert 70 < kept.count("") < 130
     assert all(text in {"", whole} for text, whole in zip(kept, drawn, strict=False))
+
+
+CHANCE = (
+    "cameras: {base: [base, left_wrist], other: [right_wrist]}\ncamera_choice: {base: any}\ncamera_dropout: {base: 0.3}"
+)
+
+
+def test_the_camera_that_chance_shows_in_each_slot_is_told_as_the_loader_shows_it(lake):
+    lock = make_lock(parse_recipe(f"{RECIPE}\n{CHANCE}\nimage_size: 32"), lake)
+    told = list(samples_at(lock, 0, count=64, lake=lake))
+    with Loader(lock, batch_size=64) as loader:
+        mask = next(loader).image_mask.tolist()
+    assert [[camera is not None for camera in one.cameras.values()] for one in told] == mask
+    assert {one.cameras["base"] for one in told} == {"base", "left_wrist", None}
+    assert {one.cameras["other"] for one in told if one.component.startswith("ur5e")} == {None}
+    assert (
+        told[0]
+        .told()
+        .endswith(f"base: {told[0].cameras['base'] or 'nothing'}, other: {told[0].cameras['other'] or 'nothing'}")
+    )
+    assert next(samples_at(lock, 0)).cameras is None
+
+
+def test_no_camera_is_told_where_nothing_is_left_to_chance(lake, lock):
+    assert next(samples_at(lock, 0, lake=lake)).cameras is None

@@ -129,8 +129,21 @@ def test_an_episode_without_the_score_is_refused_and_counted(tmp_path):
     kept = text.replace("tiny}", 'tiny, where: "sharpness >= 0"}')
     assert select(parse_recipe(kept), lake).candidates[0].episodes == 1
     write(lake, "scores", [common | {"episode_id": episodes[0].episode_id, "value": 0.0, "metric_version": 2}])
-    with pytest.raises(ConfigError, match="sum to 0"):
+    told = "line 3, quality.score: the mean of score 'sharpness' is 0 over the frames of every component"
+    with pytest.raises(ConfigError, match=told):
         plan(parse_recipe(kept), lake)
+
+
+def test_components_that_would_never_be_drawn_are_told_with_the_line(scored):
+    lines = (
+        "name: x",
+        "prompt: {tag: true}",
+        "sources:",
+        """- {source: tiny, boost: 1.0e-9, where: "task = 'push block'"}""",
+        """- {source: tiny, where: "task != 'push block'"}""",
+    )
+    message = refused("\n".join(lines), scored)
+    assert "line 3, sources: components that would get 0 of every 1,048,576 draws: 'bimanual_trossen/push" in message
 
 
 def test_where_sees_scores_and_verdicts(scored, tmp_path):
