@@ -86,14 +86,15 @@ def python_of(spec: Spec, folder: Path) -> Path:
         return Path(sys.executable)
     home = folder / spec.name
     python, stamp = home / "bin" / "python", home / ".stamp"
-    wanted = json.dumps([spec.requires, spec.bare, spec.shares, sys.version])
+    shared = sysconfig.get_path("purelib") if spec.shares else None
+    wanted = json.dumps([spec.requires, spec.bare, shared, sys.version])
     if stamp.exists() and stamp.read_text() == wanted:
         return python
     print(f"making the environment of {spec.title} in {home}…", file=sys.stderr)
     subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", home], check=True)
-    if spec.shares:
+    if shared:
         own = Path(sysconfig.get_path("purelib", vars={"base": str(home)}))
-        (own / "project.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        (own / "project.pth").write_text(f"{shared}\n")
     for words in (["--no-deps", *spec.bare] if spec.bare else [], spec.requires):
         if words:
             pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile", *words]
