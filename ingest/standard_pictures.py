@@ -4,6 +4,7 @@ A camera that the robot has and the episode lacks is recorded with its reason, o
 binding requires it. One that is black in every frame has seen nothing: it counts as absent.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,7 +12,7 @@ from ingest.record import RawEpisode
 from schema.embodiment import Embodiment, SourceBinding
 from schema.episode import Picture
 from schema.errors import EpisodeError
-from schema.picture import ImageSettings, JpegSizes, Pixels, store, taken_by_header
+from schema.picture import ImageSettings, JpegSizes, Pixels, glimpse, store, taken_by_header
 
 
 class See(Protocol):
@@ -27,7 +28,9 @@ def see_nothing(camera: str, source: Pixels | bytes, *, pixels: Pixels | None, s
 
 BLACK_BELOW = 8
 """A picture with no value as high as this is black; JPEG noise on black stays below."""
-_STEP = 16
+_ROW_STEP, _COLUMN_STEP = 64, 8
+_SURELY_NOT_BLACK = 2 * BLACK_BELOW
+"""A value of a picture's eighth that no black picture has, whatever is lost by rounding."""
 _LOOK_EVERY = 64
 """Of JPEGs that the log's own checksums cover, one in so many is decoded all the same, and the first until one is
 not black."""
@@ -84,18 +87,67 @@ def _why_absent(raw: RawEpisode, name: str, *, key: str, is_required: bool) -> s
     return problem.reason if problem else "not_in_log"
 
 
-def _stored(
-    picture: Pixels | bytes, settings: ImageSettings, *, size_of: JpegSizes | None
-) -> tuple[Picture, Pixels | None]:
-    """The picture as it is stored; its pixels too, but for a JPEG that passes through unlooked at, by `size_of`."""
-    if size_of and isinstance(picture, bytes) and (jpeg := taken_by_header(picture, settings, size_of=size_of)):
-        return jpeg, None
-    return store(picture, settings)
-
-
 def _is_black(pixels: Pixels) -> bool:
-    few = int(pixels[::_STEP, ::_STEP].max())  # nearly every picture shows by a few of its pixels that it is not
+    few = int(pixels[::_ROW_STEP, ::_COLUMN_STEP].max())  # nearly every picture shows by a few of its pixels that it is not
     return few < BLACK_BELOW and int(pixels.max()) < BLACK_BELOW
+
+
+@dataclass(kw_only=True, slots=True)
+class _Camera:
+    """One camera's pictures, taken a few at a time."""
+
+    settings: ImageSettings
+    is_checked: bool
+    kept: list[Picture] = field(default_factory=list)
+    num_black: int = 0
+    _size_of: JpegSizes = field(default_factory=JpegSizes)
+
+    def take(self, some: Sequence[Pixels | bytes], *, name: str, see: See) -> None:
+        """Keep these, all JPEGs of which none need be looked at or one picture; EpisodeError where one is broken."""
+        if taken := self._taken_unseen(some):
+            for jpeg in taken:
+                see(name, jpeg.jpeg, pixels=None, stored=jpeg)
+            self.kept += taken
+            return
+        for picture in some:
+            must_look = not self.is_checked or self.num_black == len(self.kept) or _is_turn(len(self.kept))
+            jpeg, pixels = self._stored(picture, must_look=must_look)
+            see(name, picture, pixels=pixels, stored=jpeg)
+            self.kept.append(jpeg)
+            self.num_black += pixels is not None and _is_black(pixels)
+
+    def _taken_unseen(self, some: Sequence[Pixels | bytes]) -> list[Picture] | None:
+        if not self.is_checked or self.num_black == len(self.kept) or len(some) == 1:
+            return None
+        jpegs = [picture for picture in some if isinstance(picture, bytes)]
+        if not jpegs or len(jpegs) < len(some):
+            return None
+        size = self._size_of.of_all(jpegs)
+        return None if size is None else taken_by_header(jpegs, self.settings, size=size)
+
+    def _stored(self, picture: Pixels | bytes, *, must_look: bool) -> tuple[Picture, Pixels | None]:
+        """The picture as it is stored; its pixels too, but for a JPEG that passes through and is not black."""
+        if self.is_checked and isinstance(picture, bytes) and picture:
+            taken = taken_by_header([picture], self.settings, size=self._size_of(picture))
+            if taken and (not must_look or glimpse(picture).max() >= _SURELY_NOT_BLACK):
+                return taken[0], None
+        return store(picture, self.settings)
+
+
+def _is_turn(index: int) -> bool:
+    """Whether this one of a camera's pictures is decoded whatever its header says."""
+    return index % _LOOK_EVERY == _LOOK_EVERY - 1
+
+
+def _in_blocks(pictures: Iterable[Pixels | bytes]) -> Iterator[Sequence[Pixels | bytes]]:
+    """Pictures between those whose turn it is to be looked at, all at once where they are in memory anyway."""
+    if not isinstance(pictures, Sequence):
+        yield from ([picture] for picture in pictures)
+        return
+    for start in range(0, len(pictures), _LOOK_EVERY):
+        block = pictures[start : start + _LOOK_EVERY]
+        yield block[: _LOOK_EVERY - 1]
+        yield block[_LOOK_EVERY - 1 :]
 
 
 def _store_one(
@@ -109,20 +161,16 @@ def _store_one(
     see: See,
 ) -> None:
     """Store one camera's pictures; they must be as many as the frames."""
-    kept: list[Picture] = []
-    num_black, count = 0, 0
-    size_of = JpegSizes()
+    camera = _Camera(settings=settings, is_checked=raw.is_checked)
+    count = 0
     try:
-        for picture in raw.pictures[key]:
-            count += 1
-            if count <= num_frames:
-                must_look = not raw.is_checked or num_black == len(kept) or count % _LOOK_EVERY == 0
-                jpeg, pixels = _stored(picture, settings, size_of=None if must_look else size_of)
-                kept.append(jpeg)
-                see(name, picture, pixels=pixels, stored=jpeg)
-                num_black += pixels is not None and _is_black(pixels)
+        for some in _in_blocks(raw.pictures[key]):
+            wanted = some[: max(0, num_frames - count)]
+            count += len(some)
+            camera.take(wanted, name=name, see=see)
     except EpisodeError as error:
-        raise EpisodeError(error.reason, f"camera {name!r} ({key}), picture {len(kept)}: {error}") from error
+        raise EpisodeError(error.reason, f"camera {name!r} ({key}), picture {len(camera.kept)}: {error}") from error
+    num_black = camera.num_black
     if count != num_frames:
         raise EpisodeError(
             "frame_count_mismatch",
@@ -134,4 +182,4 @@ def _store_one(
         return
     if num_black:
         stored.notes.append(f"camera {name!r} ({key}) is black in {num_black} of {num_frames} frames")
-    stored.pictures[name] = tuple(kept)
+    stored.pictures[name] = tuple(camera.kept)

@@ -38,11 +38,11 @@ class Witness:
 
     def see(self, camera: str, source: Pixels | bytes, *, pixels: Pixels | None, stored: Picture) -> None:
         """The next picture of a camera: as the log has it, decoded unless it passed through, and as it is stored."""
-        seen = self._cameras.setdefault(camera, _Camera())
+        seen = self._cameras.get(camera) or self._cameras.setdefault(camera, _Camera())
         frame = seen.pictures
         seen.pictures += 1
         seen.crc32c = google_crc32c.extend(seen.crc32c, stored.jpeg)
-        if isinstance(source, bytes) and stored.jpeg == source:
+        if source is stored.jpeg:
             seen.passed_through += 1
         elif pixels is not None and is_sampled(self.episode_id, frame, camera):
             seen.psnr_db[str(frame)] = round(_psnr(pixels, stored), 2)

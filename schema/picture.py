@@ -5,7 +5,9 @@ JPEG quality 95, 4:2:0. The loader pads them to squares while it decodes.
 """
 # Legend: H rows, W columns; every array of pixels is uint8 RGB `[H, W, 3]`.
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import simplejpeg
@@ -61,6 +63,12 @@ class JpegSizes:
             self._header = jpeg_header(jpeg)
         return self._size
 
+    def of_all(self, jpegs: Sequence[bytes]) -> tuple[int, int] | None:
+        """The size of each of these where all have the last one's header, else None."""
+        if self._header is None or not all(map(bytes.startswith, jpegs, repeat(self._header))):
+            return None
+        return self._size
+
 
 def jpeg_header(jpeg: bytes) -> bytes:
     """All up to the first scan's data, which is what a decoder reads for the size; the whole JPEG where it is odd.
@@ -89,6 +97,16 @@ def decode_jpeg(jpeg: bytes | memoryview) -> Pixels:
     try:
         check_size(*simplejpeg.decode_jpeg_header(jpeg)[:2])
         pixels: Pixels = simplejpeg.decode_jpeg(jpeg, colorspace="RGB")
+    except ValueError as error:
+        raise EpisodeError("bad_jpeg", f"a JPEG of {len(jpeg)} bytes cannot be decoded: {error}") from error
+    return pixels
+
+
+def glimpse(jpeg: bytes) -> Pixels:
+    """A JPEG at an eighth of its height and width, in half the time of `decode_jpeg`, which finds the same errors."""
+    try:
+        check_size(*simplejpeg.decode_jpeg_header(jpeg)[:2])
+        pixels: Pixels = simplejpeg.decode_jpeg(jpeg, colorspace="RGB", min_height=1, min_width=1)
     except ValueError as error:
         raise EpisodeError("bad_jpeg", f"a JPEG of {len(jpeg)} bytes cannot be decoded: {error}") from error
     return pixels
@@ -134,17 +152,18 @@ def resize(pixels: Pixels, height: int, width: int) -> Pixels:
     return np.array(scaled)  # a copy, since Pillow's own view cannot be written to
 
 
-def taken_by_header(jpeg: bytes, settings: ImageSettings, *, size_of: JpegSizes) -> Picture | None:
-    """A JPEG that passes through, without decoding it; None where it must be looked at.
+def taken_by_header(jpegs: Sequence[bytes], settings: ImageSettings, *, size: tuple[int, int]) -> list[Picture] | None:
+    """JPEGs whose headers say this (height, width), which pass through undecoded; None where one must be looked at.
 
     That is where it does not fit, does not end as a JPEG does, or is so small that it may well be black.
     """
-    if not jpeg.endswith(_JPEG_END):
+    height, width = size
+    least_bytes = _PLAIN_JPEG_BYTES + height * width // _PLAIN_PIXELS_PER_BYTE
+    if max(size) > settings.size or min(map(len, jpegs)) < least_bytes:
         return None
-    height, width = size_of(jpeg)
-    if max(height, width) > settings.size or len(jpeg) < _PLAIN_JPEG_BYTES + height * width // _PLAIN_PIXELS_PER_BYTE:
+    if not all(map(bytes.endswith, jpegs, repeat(_JPEG_END))):
         return None
-    return Picture(jpeg=jpeg, width=width, height=height)
+    return [Picture(jpeg=jpeg, width=width, height=height) for jpeg in jpegs]
 
 
 def store(picture: Pixels | bytes, settings: ImageSettings) -> tuple[Picture, Pixels]:

@@ -1,7 +1,8 @@
 """Pictures as logs keep them: JPEG bytes pass on untouched, anything else (PNG …) is decoded to RGB."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
+from itertools import repeat
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -36,3 +37,8 @@ def jpeg_or_pixels(encoded: bytes) -> Pixels | bytes:
 def each_picture(encoded: Iterable[bytes]) -> Iterator[Pixels | bytes]:
     """`jpeg_or_pixels` of each, one at a time."""
     return map(jpeg_or_pixels, encoded)
+
+
+def all_pictures(encoded: Sequence[bytes]) -> Iterable[Pixels | bytes]:
+    """`each_picture` of pictures that are in memory: the very same where all are JPEG."""
+    return encoded if all(map(bytes.startswith, encoded, repeat(_JPEG_MAGIC))) else each_picture(encoded)

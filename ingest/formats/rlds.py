@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ingest.formats.cached_json import read_json
-from ingest.formats.encoded_picture import each_picture
+from ingest.formats.encoded_picture import all_pictures
 from ingest.formats.segments import instruction_segments
 from ingest.formats.tf_example import parse_example, values_of
 from ingest.formats.tfds_features import Stream, numbers_of, streams_of
@@ -207,7 +207,7 @@ def _pictures(streams: list[Stream], features: Mapping[str, Any]) -> tuple[dict[
             continue
         encoded = values_of(features[stream.key]) if stream.key in features else ()
         if isinstance(encoded, tuple) and encoded:
-            pictures[stream.path] = each_picture(encoded)
+            pictures[stream.path] = all_pictures(encoded)
         else:
             message = f"features.json promises pictures {stream.path!r}, the record holds none"
             absent[stream.path] = Problem(reason="missing_stream", message=message)

@@ -2,9 +2,12 @@
 
 An Example maps a name to a list of bytes, of float32 or of int64
 (https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/example/feature.proto).
+Nearly all of one is pictures, which protobuf would copy twice: lists of bytes that lie as every writer lays them are
+found here by their lengths and copied when asked for. Whatever lies otherwise is protobuf's to judge.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,29 +20,92 @@ Values = tuple[bytes, ...] | NDArray[np.float32] | NDArray[np.int64]
 
 _PACKAGE = "robomix.example"
 _Proto = descriptor_pb2.FieldDescriptorProto
+_FIRST, _SECOND = 0x0A, 0x12
+"""Tags of a message's fields 1 and 2, where a length and so many bytes follow
+(https://protobuf.dev/programming-guides/encoding/)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _BytesList:
+    """Where the items of a feature's list of bytes lie."""
+
+    data: memoryview
+    spans: tuple[tuple[int, int], ...]
 
 
 def parse_example(payload: bytes | memoryview) -> Mapping[str, Any]:
     """The Example's features by name, not yet converted; EpisodeError "bad_example" where it cannot be parsed."""
-    example = Example()
+    data = memoryview(payload)
     try:
-        example.ParseFromString(payload)
-    except message.DecodeError as error:
-        raise EpisodeError(
-            "bad_example", f"found {len(payload)} bytes that are no tf.train.Example: {error}"
-        ) from error
-    features: Mapping[str, Any] = example.features.feature
-    return features
+        return _plain_features(data)
+    except (ValueError, IndexError):
+        return _parsed(Example, data).features.feature  # type: ignore[no-any-return]
 
 
 def values_of(feature: Any) -> Values:
     """The list that a feature holds: bytes, float32 `[N]` or int64 `[N]`; an unset one is no bytes."""
+    if isinstance(feature, _BytesList):
+        return tuple([feature.data[start:stop].tobytes() for start, stop in feature.spans])
     kind = feature.WhichOneof("kind")
     if kind == "float_list":
         return np.fromiter(feature.float_list.value, np.float32, count=len(feature.float_list.value))
     if kind == "int64_list":
         return np.fromiter(feature.int64_list.value, np.int64, count=len(feature.int64_list.value))
     return tuple(feature.bytes_list.value)
+
+
+def _parsed(kind: Any, data: memoryview) -> Any:
+    try:
+        return kind.FromString(data)
+    except message.DecodeError as error:
+        raise EpisodeError("bad_example", f"found {len(data)} bytes that are no tf.train.Example: {error}") from error
+
+
+def _plain_features(data: memoryview) -> dict[str, Any]:
+    """Features by name where names and values lie as usual; ValueError or IndexError where they do not."""
+    features = {}
+    for start, stop in _items(data, 0, len(data)):
+        for entry, after in _items(data, start, stop):
+            name, at = _item(data, entry, after, tag=_FIRST)
+            value, end = _item(data, at, after, tag=_SECOND)
+            if end != after:
+                raise ValueError
+            features[str(data[name:at], "utf-8")] = _plain_feature(data, value, end)
+    return features
+
+
+def _plain_feature(data: memoryview, start: int, stop: int) -> Any:
+    try:
+        first, end = _item(data, start, stop, tag=_FIRST)
+        if end == stop:
+            return _BytesList(data=data, spans=tuple(_items(data, first, end)))
+    except (ValueError, IndexError):
+        pass  # numbers, or bytes in an order of their own
+    return _parsed(Feature, data[start:stop])
+
+
+def _items(data: memoryview, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Where each item of a message lies that is nothing but a list, its field 1."""
+    while start < stop:
+        item = _item(data, start, stop, tag=_FIRST)
+        yield item
+        start = item[1]
+
+
+def _item(data: memoryview, at: int, stop: int, *, tag: int) -> tuple[int, int]:
+    """Where the bytes of a field lie whose tag stands at `at`; ValueError where it is another or they pass `stop`."""
+    if data[at] != tag:
+        raise ValueError
+    size, shift = 0, 0
+    while (byte := data[at := at + 1]) > 0x7F:
+        size, shift = size | (byte & 0x7F) << shift, shift + 7
+        if shift > 28:
+            raise ValueError
+    at += 1
+    size |= byte << shift
+    if size > stop - at:
+        raise ValueError
+    return at, at + size
 
 
 def _field(name: str, number: int, kind: int, **options: Any) -> descriptor_pb2.FieldDescriptorProto:
@@ -75,11 +141,9 @@ def _example_file() -> descriptor_pb2.FileDescriptorProto:
     return file
 
 
-def _example_class() -> Any:
-    pool = descriptor_pool.DescriptorPool()  # of its own: TensorFlow's types may be in the default one
-    pool.Add(_example_file())
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.Example"))
-
-
-Example: Any = _example_class()
+_pool = descriptor_pool.DescriptorPool()  # of its own: TensorFlow's types may be in the default one
+_pool.Add(_example_file())
+Example: Any = message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"{_PACKAGE}.Example"))
 """The message class, to parse with and to write tests' records with."""
+Feature: Any = message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"{_PACKAGE}.Feature"))
+"""The class of one of its features."""

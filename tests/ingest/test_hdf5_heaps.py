@@ -4,7 +4,10 @@ import struct
 
 import h5py
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ingest.formats import hdf5_heaps
 from ingest.formats.hdf5 import attributes_of, open_hdf5
 from schema.errors import EpisodeError
 
@@ -37,3 +40,17 @@ def test_an_object_whose_size_leads_nowhere_is_refused(written, header):
         open_hdf5(written, file="a.hdf5").__enter__()
 
     assert caught.value.reason == "unreadable_hdf5"
+
+
+MARK = b"GCOL\x01\0\0\0"
+PARTS = st.one_of(st.just(MARK), st.sampled_from([MARK[lead:stop] for lead in range(4) for stop in (4, 5, 7)]))
+
+
+@given(st.lists(st.one_of(PARTS, st.binary(max_size=9)), max_size=12).map(b"".join))
+def test_every_mark_is_found_wherever_it_lies(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("heaps") / "a"
+    path.write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch, path.open("rb", buffering=0) as stream:
+        patch.setattr(hdf5_heaps, "_BLOCK_WORDS", 4)
+        found = list(hdf5_heaps._marks(stream))
+    assert found == [place for place in range(len(content)) if content.startswith(MARK, place)]
