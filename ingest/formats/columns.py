@@ -82,7 +82,10 @@ def pictures_of(
     open_file: Callable[[], pq.ParquetFile], *, name: str, fetch: Callable[[str], bytes]
 ) -> Iterator[bytes]:
     """A column of encoded pictures, a few rows in memory at a time; `fetch` reads one that is kept by path."""
-    batches = open_file().iter_batches(batch_size=_PICTURE_ROWS, columns=[name])
+    file = open_file()
+    if name not in file.schema_arrow.names:
+        raise EpisodeError("missing_field", f"no column {name!r}, expected it by meta/info.json; fetch the file again")
+    batches = file.iter_batches(batch_size=_PICTURE_ROWS, columns=[name])
     while True:
         try:
             items = next(batches).column(0).to_pylist()

@@ -445,3 +445,13 @@ def test_a_column_of_pictures_that_cannot_be_unpacked_is_named(tmp_path):
         list(read(tmp_path).pictures["observation.images.base"])
 
     assert caught.value.reason == "unreadable_parquet"
+
+
+def test_a_column_of_pictures_that_is_not_there_is_named(tmp_path):
+    features = {"observation.images.base": {"dtype": "image", "shape": [32, 48, 3]}}
+    write_lerobot(tmp_path, num_episodes=1, info={"features": features})
+
+    with pytest.raises(EpisodeError, match=r"no column 'observation\.images\.base'") as caught:
+        list(read(tmp_path).pictures["observation.images.base"])
+
+    assert caught.value.reason == "missing_field"
