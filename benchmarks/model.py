@@ -34,7 +34,7 @@ from model import products
 from model.config import Pi0Config, VisionConfig, pi0
 from model.observation import Observation
 from model.pi0 import Pi0
-from model.weights import load_pi0
+from model.weights import new_pi0
 
 HORIZON, CAMERAS, PROMPT, DRAWS, VOCABULARY = 50, 3, 48, 4, 1024
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "bf16-plain": torch.bfloat16}
@@ -72,9 +72,7 @@ def models(layers: int, dtype: torch.dtype) -> tuple[PI0ForConditionalGeneration
     encoder = VisionConfig(depth=2)
     config = replace(pi0(), image_encoder=encoder, depth=layers, vocab_size=VOCABULARY)
     theirs = PI0ForConditionalGeneration(their_config(config, encoder)).to(dtype).eval()
-    ours = Pi0(config).to(dtype)
-    load_pi0(ours, theirs.state_dict())
-    return theirs, ours
+    return theirs, new_pi0(config, theirs.state_dict(), dtype=dtype)
 
 
 def their_config(config: Pi0Config, encoder: VisionConfig) -> PI0Config:

