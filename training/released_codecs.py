@@ -20,6 +20,21 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 
+_OPEN_M, _CLOSED_M = 0.05800, 0.01844
+"""Distances of ALOHA's fingers, by which their logs' fractions are told."""
+_CRANK_M, _ROD_M = 0.022, 0.036
+_NEUTRAL_RAD, _WIDEST_RAD = 0.5476, 1.6296
+_JOINT_OPEN_RAD, _JOINT_CLOSED_RAD = 1.4910, -0.6213
+"""Angles of the servo, by which ALOHA's commands are told as fractions."""
+_FINGER_M = 0.04
+_DROID_SPEED = 0.2 * 15
+"""rad/s of a command of 1: DROID's controller takes 0.2 rad in a step of 1/15 s at most."""
+_STEP_M, _STEP_RAD = 0.05, 0.5
+"""What robosuite's OSC_POSE makes of a command of 1."""
+_HALF = 0.5
+"""Above it a gripper that is open or closed is closed."""
+
+
 class Piece(Protocol):
     """Consecutive dimensions of ours and what a released checkpoint has for them."""
 
@@ -113,19 +128,8 @@ class RotationVector:
         return np.concatenate([axis * np.sin(angle / 2), np.cos(angle / 2)], axis=-1)
 
 
-_OPEN_M, _CLOSED_M = 0.05800, 0.01844
-"""Distances of ALOHA's fingers, by which their logs' fractions are told."""
-_CRANK_M, _ROD_M = 0.022, 0.036
-_NEUTRAL_RAD, _WIDEST_RAD = 0.5476, 1.6296
-_JOINT_OPEN_RAD, _JOINT_CLOSED_RAD = 1.4910, -0.6213
-"""Angles of the servo, by which ALOHA's commands are told as fractions."""
-_FINGER_M = 0.04
 _ALOHA_SIGNS = Linear((1, -1, -1, 1, 1, 1))
 _ALOHA_COMMAND = Linear((_JOINT_CLOSED_RAD - _JOINT_OPEN_RAD,), _JOINT_OPEN_RAD - _NEUTRAL_RAD)
-_DROID_SPEED = 0.2 * 15
-"""rad/s of a command of 1: DROID's controller takes 0.2 rad in a step of 1/15 s at most."""
-_STEP_M, _STEP_RAD = 0.05, 0.5
-"""What robosuite's OSC_POSE makes of a command of 1."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -184,7 +188,6 @@ def released_codec(name: str) -> ReleasedCodec:
     return RELEASED[name]
 
 
-_HALF = 0.5
 _SEVEN = (1.0,) * 7
 _TWO_VIEWS = MappingProxyType({"base_0_rgb": "base", "left_wrist_0_rgb": "left_wrist"})
 

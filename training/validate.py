@@ -37,7 +37,7 @@ ALL_TASKS = "all"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossRow:
-    """The flow-matching loss of one embodiment at one task."""
+    """The loss of one embodiment at one task: of flow matching, but for models that are trained in another way."""
 
     embodiment: str
     task: str
