@@ -127,10 +127,16 @@ class FrameWeights:
 
 
 def repeated(runs: pl.DataFrame) -> pl.DataFrame:
-    """Each run as often as its weight says."""
+    """Each run as often as its weight says: all of a component once, then those that come again, and so on.
+
+    A frame's copies so stand in segments of their own, which the order permutes, rather than side by side.
+    """
     if "weight" not in runs.columns:
         return runs
-    return runs[np.repeat(np.arange(len(runs)), runs["weight"].to_numpy())].drop("weight")
+    weight_R = runs["weight"].to_numpy()
+    row = np.repeat(np.arange(len(runs)), weight_R)
+    copy = np.arange(len(row)) - np.repeat(np.cumsum(weight_R) - weight_R, weight_R)
+    return runs[row[np.lexsort((row, copy, runs["component"].to_numpy()[row]))]].drop("weight")
 
 
 def _lengths(rows: pl.DataFrame) -> pl.DataFrame:

@@ -8,6 +8,7 @@ replacement; its numbers are expectations in closed form.
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from curation.order import Order, Runs
@@ -34,13 +35,11 @@ class Spread:
 
 def spread(order: Order, selection: Selection, share_C: NDArray[np.float64], *, batch: int) -> Spread:
     """The spread of the first positions, at least of one batch."""
-    episodes = Runs(  # an episode's runs follow one another, so that it is one stretch of its component's frames
-        num_frames_R=selection.episodes["numbered"].to_numpy(),
-        component_R=selection.episodes["component"].to_numpy().astype(np.int64),
-    )
+    episodes = _runs(selection.episodes, "numbered")
+    episode_of = _Episodes(order, selection, episodes)
     positions = max(POSITIONS // batch, 1) * batch
     episode_P = np.concatenate(
-        [_episodes(order, episodes, part) for part in np.split(np.arange(positions), range(_CALL, positions, _CALL))]
+        [episode_of(part) for part in np.split(np.arange(positions), range(_CALL, positions, _CALL))]
     )
     batches = np.sort(episode_P.reshape(-1, batch), axis=1)
     return Spread(
@@ -53,9 +52,27 @@ def spread(order: Order, selection: Selection, share_C: NDArray[np.float64], *, 
     )
 
 
-def _episodes(order: Order, episodes: Runs, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    samples = order.samples(positions)
-    return episodes.locate(samples.component, samples.frame)[0]
+def _runs(rows: pl.DataFrame, count: str) -> Runs:
+    return Runs(num_frames_R=rows[count].to_numpy(), component_R=rows["component"].to_numpy().astype(np.int64))
+
+
+class _Episodes:
+    """Which episode, by its row of the selection, comes at each position."""
+
+    def __init__(self, order: Order, selection: Selection, episodes: Runs) -> None:
+        """Where no frame is weighed an episode's runs follow one another: one stretch of its component's frames."""
+        self._order, self._runs = order, episodes
+        self._number_R: NDArray[np.int64] | None = None
+        if not selection.episodes["numbered"].equals(selection.episodes["frames"]):
+            key = ["component", "episode_id"]
+            numbers = selection.episodes.select(*key).with_row_index("number")
+            found = selection.runs.join(numbers, on=key, how="left", maintain_order="left")
+            self._runs, self._number_R = _runs(found, "frames"), found["number"].to_numpy().astype(np.int64)
+
+    def __call__(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        samples = self._order.samples(positions)
+        run_P, _ = self._runs.locate(samples.component, samples.frame)
+        return run_P if self._number_R is None else self._number_R[run_P]
 
 
 def _shuffled(episodes: Runs, draws_C: NDArray[np.float64], frames_C: NDArray[np.int64]) -> float:

@@ -1,8 +1,8 @@
 """Whether sources that a plan would normalize together agree, told from the moments that the catalogue keeps.
 
-The question and the answer are those of `curation.agreement`, which a lock asks of every frame. Here a stretch of the
-catalogue is looked at for each source, since the moments of a million episodes take seconds to decode; shards are not
-read.
+The question and the answer are those of `curation.agreement`, which a lock asks of every frame. Here some stretches of
+the catalogue are looked at for each source, since the moments of a million episodes take seconds to decode; shards are
+not read.
 """
 # Legend: D dimensions.
 
@@ -20,7 +20,11 @@ from schema.embodiment import Dimension
 from schema.lake import Lake
 
 EPISODES = 500
-"""Up to so many of each source are looked at, which lie side by side in the catalogue."""
+"""Up to so many of each source are looked at, in stretches that lie side by side in the catalogue."""
+STRETCHES = 5
+"""At most so many of each source, spread over its episodes and components, since a source may change on its way."""
+_LOOKS = 32
+"""Stretches of all sources, about: each takes some 10 ms, however short it is."""
 _POOL = ("embodiment", "action_space", "rate_hz")
 _NUMBERS = ("std", "min", "max")
 
@@ -63,19 +67,25 @@ def _moments(selection: Selection, lake: Lake) -> pl.DataFrame:
         schema={"component": pl.Int32, **dict(zip(_POOL, (pl.String, pl.String, pl.Float64), strict=True))},
         orient="row",
     )
-    counts = selection.episodes.group_by("component", "source").agg(
-        pl.col("episode_id").first(), pl.col("frames").sum()
-    )
+    spread = pl.col("episode_id").gather(pl.int_range(STRETCHES) * pl.len() // STRETCHES)
+    counts = selection.episodes.group_by("component", "source").agg(spread, pl.col("frames").sum())
     of_pool = counts.join(pools, on="component").sort(*_POOL, "source", "component").group_by(*_POOL, "source")
-    sources = of_pool.agg(pl.col("episode_id").first(), pl.col("frames").sum())
+    sources = of_pool.agg(pl.col("episode_id").explode(), pl.col("frames").sum())
     mixed = sources.filter(pl.len().over(_POOL) > 1)
     if mixed.is_empty():
         return mixed
     catalogue = lake.scan("episodes", version=selection.versions["episodes"])
     numbered = catalogue.select("episode_id").with_row_index("row")
-    places = numbered.filter(pl.col("episode_id").is_in(mixed["episode_id"].implode())).collect()["row"]
+    known = mixed.select(pl.col("episode_id").explode()).to_series()
+    row_of = dict(
+        numbered.filter(pl.col("episode_id").is_in(known.implode())).select("episode_id", "row").collect().iter_rows()
+    )
+    each = max(1, min(STRETCHES, _LOOKS // len(mixed)))
+    rows_of = (sorted(row_of[episode] for episode in ids) for ids in mixed["episode_id"])
+    places = sorted({rows[(2 * part + 1) * len(rows) // (2 * each)] for rows in rows_of for part in range(each)})
     columns = ("episode_id", "shard", "moments")  # a slice decodes no more than itself; a filter all of the moments
-    stretches = [catalogue.select(columns).slice(max(0, place - EPISODES // 2), EPISODES).collect() for place in places]
+    length = EPISODES // each
+    stretches = [catalogue.select(columns).slice(max(0, place - length // 2), length).collect() for place in places]
     found = pl.concat(stretches).unique(["episode_id", "shard"])
     here = selection.episodes.lazy().filter(pl.col("episode_id").is_in(found["episode_id"].implode()))
     chosen = here.select("episode_id", "shard", "component", "source").collect()

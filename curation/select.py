@@ -75,8 +75,8 @@ class Selection:
     """One row per episode to train on, by (component, episode_id); `component` is an index in `candidates`, `frames`
     counts the chunk starts, `numbered` each as often as its frame weight says."""
     runs: pl.DataFrame
-    """Their runs (`start`, `stop`, `chunk_stop`, `frames` of each), by component, episode and start; each as often as
-    its frame weight says."""
+    """Their runs (`start`, `stop`, `chunk_stop`, `frames` of each), by component, episode and start; those that
+    frame weights let come again follow after all of their component."""
     held_out: pl.DataFrame
     """Like `episodes`, of those that are held out."""
     held_out_runs: pl.DataFrame

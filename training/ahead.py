@@ -7,7 +7,7 @@ fewer requests; the bytes stay those that are needed.
 """
 
 import threading
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ _REQUESTS = 6
 _FIRST_GUESS = 64 * 2**10
 """Bytes of a sample's pictures, before any was seen."""
 _Frame = tuple[int, int]
+_Place = tuple[str, int]
 _Piece = tuple[int, int]
 _Use = tuple[int, Sample]
 """A planned sample and its number, which counts all that were planned."""
@@ -37,7 +38,7 @@ class _Held:
     piece: _Piece
     uses: deque[_Use]
     """The planned samples that still need it."""
-    places: list[tuple[str, int]] | None = None
+    places: list[_Place] | None = None
     size_bytes: int = 0
     error: Exception | None = None
 
@@ -58,6 +59,8 @@ class Ahead:
         self._wanted: dict[_Frame, deque[_Use]] = {}
         self._pieces: defaultdict[_Piece, list[_Use]] = defaultdict(list)
         self._held: dict[_Frame, _Held] = {}
+        self._holders: Counter[_Place] = Counter()
+        """How many frames hold a picture: one of weight 2 stands in two runs."""
         self._held_bytes = self._coming = 0
         self._is_closed = False
         self._seen_bytes, self._seen = 0, 0
@@ -111,7 +114,7 @@ class Ahead:
                     del self._held[frame]
                     self._held_bytes -= held.size_bytes
                     for place in held.places or ():
-                        self._shards.held.pop(place, None)
+                        self._let_go(place)
                     if held.uses:  # too far ahead to be held until then
                         self._want(held.piece, held.uses)
             self._now += len(samples)
@@ -126,6 +129,7 @@ class Ahead:
             self._changed.wait_for(lambda: not self._coming)
             self._held.clear()
             self._shards.held.clear()
+            self._holders.clear()
             self._held_bytes, self._now = 0, self._end
 
     def close(self) -> None:
@@ -185,6 +189,12 @@ class Ahead:
         self._coming += 1
         self._pool.submit(self._fetch, taken, reserved)
 
+    def _let_go(self, place: _Place) -> None:
+        self._holders[place] -= 1
+        if not self._holders[place]:
+            del self._holders[place]
+            self._shards.held.pop(place, None)
+
     def _grow(self, size: int) -> None:
         self._held_bytes += size
         self.peak_bytes = max(self.peak_bytes, self._held_bytes)
@@ -192,14 +202,10 @@ class Ahead:
     # ── fetching; called without it ────────────────────────────────────────────────────────────────────────────
 
     def _fetch(self, taken: list[tuple[Sample, ...]], reserved: int) -> None:
-        found: dict[_Frame, list[tuple[str, int]]] = {}
-        sizes: dict[_Frame, int] = {}
+        found: dict[_Frame, list[tuple[_Place, bytes]]] = {}
         error: Exception | None = None
         try:
-            for frame, places in self._read(taken):
-                found[frame] = [place for place, _ in places]
-                sizes[frame] = sum(len(jpeg) for _, jpeg in places)
-                self._shards.held.update(places)
+            found = dict(self._read(taken))
         except Exception as caught:  # noqa: BLE001 - told where the sample is waited for
             error = caught
         with self._changed:
@@ -208,15 +214,19 @@ class Ahead:
             for sample, *_ in taken:
                 frame = (sample.run, sample.frame)
                 held = self._held[frame]
-                held.error, held.places = error, found.get(frame)
-                held.size_bytes = sizes.get(frame, 0)
+                held.error, held.places = error, None
+                if (pictures := found.get(frame)) is not None:
+                    held.places = [place for place, _ in pictures]
+                    held.size_bytes = sum(len(jpeg) for _, jpeg in pictures)
+                    self._shards.held.update(pictures)
+                    self._holders.update(held.places)
                 self._grow(held.size_bytes)
                 if held.size_bytes:
                     self._seen_bytes, self._seen = self._seen_bytes + held.size_bytes, self._seen + 1
             self._send()
             self._changed.notify_all()
 
-    def _read(self, taken: list[tuple[Sample, ...]]) -> Iterator[tuple[_Frame, list[tuple[tuple[str, int], bytes]]]]:
+    def _read(self, taken: list[tuple[Sample, ...]]) -> Iterator[tuple[_Frame, list[tuple[_Place, bytes]]]]:
         """Frames of one segment, each given by the samples that need it, with their pictures by shard and offset."""
         first = taken[0][0]
         episode, shard = self._filler.episode(first), self._filler.runs[first.run].shard

@@ -115,6 +115,29 @@ def test_an_epoch_shows_each_frame_as_often_as_it_weighs_and_no_more(lake, every
         assert Counter(shown[epoch * lock.numbered[MAIN] : (epoch + 1) * lock.numbered[MAIN]]) == numbering(lock)
 
 
+def test_a_frame_and_its_copies_stand_in_segments_of_their_own(lake, episodes):
+    lock = make_lock(weighed("{segment: 'correct*', weight: 3}"), lake)
+    order, runs = lock.order(), lock.run_index()
+    samples = order.samples(np.arange(4096))
+    mine = np.flatnonzero(samples.component == MAIN)[: lock.numbered[MAIN]]
+    run_P, offset_P = runs.locate(samples.component[mine], samples.frame[mine])
+    ids, start_R = lock.runs["episode_id"].to_pylist(), lock.runs["start"].to_numpy()
+    wanted = (episodes[0].episode_id, 12)
+    found = [ids[run] == wanted[0] and start_R[run] + offset == 12 for run, offset in zip(run_P, offset_P, strict=True)]
+    segments = samples.segment[mine][np.array(found)].tolist()
+    assert len(segments) == 3
+    assert segments.count(12 // 32) == 1
+
+
+def test_the_spread_of_weighed_episodes_is_that_of_the_order(lake):
+    recipe = weighed("{segment: '*', weight: 6}")
+    lock, spread = make_lock(recipe, lake), plan(recipe, lake, batch=16).spread
+    walked = [one.episode_id for one in samples_at(lock, 0, count=16 * 40)]
+    batches = [len(set(walked[first : first + 16])) for first in range(0, len(walked), 16)]
+    assert spread.episodes == len(set(walked)) == 5
+    assert spread.batch_episodes == pytest.approx(np.mean(batches), abs=0.3)
+
+
 def test_shares_quotas_and_hours_go_by_frames_however_often_these_stand(lake):
     plain, heavy = (make_lock(recipe, lake) for recipe in (parse_recipe(ALL), weighed("{segment: '*', weight: 9}")))
     for one, other in zip(plain.components, heavy.components, strict=True):

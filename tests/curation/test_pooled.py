@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from curation import pooled
 from curation.make_lock import make_lock
 from curation.plan import plan
 from curation.pooled import pools_that_disagree
@@ -87,3 +88,20 @@ def test_what_a_person_pools_is_told_and_what_is_apart_is_not(tmp_path):
     pooled = plan(recipe_of("a", "b", more="statistics: pooled"), lake, steps=1).warnings
     assert [one for one in pooled if one.startswith("sources do not agree")]
     assert found(lake, recipe_of("a", "b", more="statistics: by_source\ngroup: source")) == {}
+
+
+def test_a_source_that_changes_on_its_way_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(pooled, "EPISODES", 10)  # of 60
+    lake = Lake.open_or_create(str(tmp_path / "lake"))
+    for source in ("a", "b"):
+        for part in range(3):
+            episodes = [make_episode(10 * part + number, source=source, num_frames=4) for number in range(10)]
+            if source == "b" and part == 1:
+                names = ("action.joint_position", "state.joint_position")
+                episodes = [
+                    replace(one, signals=one.signals | {name: one.signals[name] * np.float32(57.3) for name in names})
+                    for one in episodes
+                ]
+            store(lake, tmp_path, episodes, bundle_id=f"{source}{part}")
+    (told,) = found(lake, recipe_of("a", "b")).values()
+    assert len(told) == 12

@@ -196,3 +196,14 @@ def test_s3_gives_the_batches_of_a_folder(lock, lake, s3_lake_uri):
     remote.fs.put(f"{lake.root}/", remote.root, recursive=True)
     with Loader(lock, batch_size=6) as near, Loader(lock, batch_size=6, lake=remote.uri, cache_bytes=10**5) as distant:
         assert_same_batches(distant, near, count=20)
+
+
+def test_a_picture_whose_frame_stands_twice_is_held_until_both_have_come(lake, monkeypatch):
+    text = RECIPE + "frame_weight: [{where: 'TRUE', weight: 2}]\n"
+    lock = make_lock(parse_recipe(text), lake)
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "is_local", property(lambda _: False))
+        remote = Loader(lock, batch_size=6)
+    with remote, Loader(lock, batch_size=6) as near:
+        assert_same_batches(remote, near, count=150)
+        assert not remote.shards._segments._held  # nothing had to be fetched by whole segments
