@@ -88,7 +88,9 @@ def _why_absent(raw: RawEpisode, name: str, *, key: str, is_required: bool) -> s
 
 
 def _is_black(pixels: Pixels) -> bool:
-    few = int(pixels[::_ROW_STEP, ::_COLUMN_STEP].max())  # nearly every picture shows by a few of its pixels that it is not
+    few = int(
+        pixels[::_ROW_STEP, ::_COLUMN_STEP].max()
+    )  # nearly every picture shows by a few of its pixels that it is not
     return few < BLACK_BELOW and int(pixels.max()) < BLACK_BELOW
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ingest.formats.columns import declared_bytes
+from ingest.formats.columns import bytes_in_memory
 from ingest.location import FileStamp, Location
-from schema.errors import SourceError
+from schema.errors import EpisodeError, SourceError
 from schema.store import open_store
 
 _MAX_BYTES = 1 << 30
@@ -69,9 +69,11 @@ def _table(uri: str) -> pa.Table:
         with fs.open(path, "rb") as stream:
             parquet = pq.ParquetFile(stream)
             names = [name for name in parquet.schema_arrow.names if not name.startswith(_STATS)]
-            size = declared_bytes(parquet, range(parquet.num_row_groups), names=names)
+            size = bytes_in_memory(parquet, range(parquet.num_row_groups), names=names, stream=stream, file=uri)
             if size > _MAX_BYTES:
                 raise SourceError(f"a table of {size} bytes, expected {_MAX_BYTES} at most: {uri}")
             return parquet.read(columns=names)
+    except EpisodeError as error:
+        raise SourceError(str(error)) from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise SourceError(f"not a whole Parquet file: {error}; fetch again {uri}") from error

@@ -3,11 +3,12 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from math import prod
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ingest.formats.parquet_pages import unpacked_bytes
 from schema.episode import Numbers
 from schema.errors import EpisodeError
 
@@ -26,19 +27,31 @@ def open_parquet(content: bytes, *, file: str) -> pq.ParquetFile:
         raise EpisodeError("unreadable_parquet", f"not a whole Parquet file: {error}; fetch again {file}") from error
 
 
-def declared_bytes(parquet: pq.ParquetFile, groups: Iterable[int], *, names: Collection[str]) -> int:
-    """What the named columns of these row groups say that they hold, in the file or as 8 bytes a value."""
+def bytes_in_memory(
+    parquet: pq.ParquetFile, groups: Iterable[int], *, names: Collection[str], stream: BinaryIO, file: str
+) -> int:
+    """What the named columns of these row groups hold, by the footer or by their pages, or as 8 bytes a value.
+
+    `stream` is the same file. EpisodeError "absurd_size" where a page is too large to be unpacked; ValueError where
+    pages cannot be told apart.
+    """
     starts = tuple(f"{name}." for name in names)
     paths = [parquet.schema.column(i).path for i in range(parquet.metadata.num_columns)]
     wanted = [i for i, path in enumerate(paths) if f"{path}.".startswith(starts)]
     columns = [part.column(i) for part in map(parquet.metadata.row_group, groups) for i in wanted]
     values = sum(int(column.num_values) for column in columns) * _NUMBER_BYTES
-    return max(values, sum(int(column.total_uncompressed_size) for column in columns))
+    pages = sum(unpacked_bytes(stream, column, file=file) for column in columns)
+    return max(values, pages, sum(int(column.total_uncompressed_size) for column in columns))
 
 
-def check_sizes(parquet: pq.ParquetFile, groups: Iterable[int], *, names: Collection[str], file: str) -> None:
-    """EpisodeError "too_large" where the named columns of these row groups hold more than one episode may."""
-    size = declared_bytes(parquet, groups, names=names)
+def check_sizes(
+    parquet: pq.ParquetFile, groups: Iterable[int], *, names: Collection[str], stream: BinaryIO, file: str
+) -> None:
+    """EpisodeError "too_large" where the named columns of these row groups hold more than one episode may.
+
+    And all that `bytes_in_memory` raises.
+    """
+    size = bytes_in_memory(parquet, groups, names=names, stream=stream, file=file)
     if size > MAX_COLUMN_BYTES:
         raise EpisodeError(
             "too_large", f"row groups of {size} bytes, expected {MAX_COLUMN_BYTES} at most of one episode: file {file}"

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from io import BytesIO
 from math import isfinite
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ingest.formats.columns import check_sizes, is_numeric, numbers_of, open_parquet, pictures_of
+from ingest.formats.columns import bytes_in_memory, check_sizes, is_numeric, numbers_of, open_parquet, pictures_of
 from ingest.formats.encoded_picture import each_picture
 from ingest.formats.lerobot_cut import Part, cut_episode
 from ingest.formats.lerobot_meta import INFO, Meta
@@ -206,7 +206,7 @@ def _own(location: Location, meta: Meta, record: Record) -> Part:
     episode, file = int(record.meta["episode"]), record.files[0]
     content = location.read_bytes(file)
     open_file = partial(open_parquet, content, file=location.file_uri(file))
-    columns, skipped = _columns(open_file, meta, file=location.file_uri(file))
+    columns, skipped = _columns(open_file, meta, stream=BytesIO(content), file=location.file_uri(file))
     rows = open_file().metadata.num_rows
     videos = _videos(location, meta, episode)
     pictures: dict[str, Iterable[Pixels | bytes]] = {
@@ -233,13 +233,20 @@ def _flag(told: Any) -> bool | None:
     return bool(told) if isinstance(told, bool | int | float) else None
 
 
-def _columns(open_file: Callable[[], pq.ParquetFile], meta: Meta, *, file: str) -> tuple[dict[str, Numbers], list[str]]:
-    """Numeric columns by name, and the names of the ones that are neither numbers nor pictures."""
+def _columns(
+    open_file: Callable[[], pq.ParquetFile], meta: Meta, *, stream: BinaryIO, file: str
+) -> tuple[dict[str, Numbers], list[str]]:
+    """Numeric columns by name, and the names of the ones that are neither numbers nor pictures.
+
+    The pages of all that will be read are looked at first.
+    """
     parquet = open_file()
     schema = parquet.schema_arrow
     numeric = [name for name in schema.names if is_numeric(schema.field(name).type)]
-    check_sizes(parquet, range(parquet.num_row_groups), names=numeric, file=file)
+    groups = range(parquet.num_row_groups)
     try:
+        bytes_in_memory(parquet, groups, names=meta.image_keys(), stream=stream, file=file)
+        check_sizes(parquet, groups, names=numeric, stream=stream, file=file)
         table = parquet.read(columns=numeric)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise EpisodeError("unreadable_parquet", f"its columns cannot be read: {error}") from error

@@ -98,7 +98,7 @@ def _rows(location: Location, file: str, episode: int, *, pictures: Collection[s
             groups = _groups(parquet, episode)
             schema = parquet.schema_arrow
             wanted = [name for name in schema.names if name in pictures or is_numeric(schema.field(name).type)]
-            check_sizes(parquet, groups, names=wanted, file=uri)
+            check_sizes(parquet, groups, names=wanted, stream=stream, file=uri)
             table = parquet.read_row_groups(groups, columns=wanted)
             table = table.filter(pc.equal(table["episode_index"], episode))
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:

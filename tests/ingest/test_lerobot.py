@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingest.formats import columns as parquet_columns
-from ingest.formats import lerobot
+from ingest.formats import lerobot, parquet_pages
 from ingest.location import Location
 from schema.errors import EpisodeError, SourceError
 from schema.picture import encode_jpeg
@@ -175,6 +175,21 @@ def test_a_small_file_of_very_many_equal_numbers_is_refused_before_they_are_made
     with pytest.raises(EpisodeError, match="row groups of 4000000 bytes") as caught:
         read(tmp_path)
     assert caught.value.reason == "too_large"
+
+
+@pytest.mark.parametrize("name", ["action", "observation.images.base"])
+def test_a_page_of_numbers_or_pictures_that_claims_too_much_is_refused_unread(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(parquet_pages, "MAX_PAGE_BYTES", 1 << 10)
+    write_lerobot(tmp_path)
+    info = json.loads((tmp_path / "meta/info.json").read_text())
+    info["features"]["observation.images.base"]["dtype"] = "image"
+    (tmp_path / "meta/info.json").write_text(json.dumps(info))
+    wide = pa.array(np.zeros(2000)) if name == "action" else pa.array([{"bytes": bytes(2000), "path": ""}])
+    pq.write_table(pa.table({name: wide}), tmp_path / "data/chunk-000/episode_000000.parquet", use_dictionary=False)
+
+    with pytest.raises(EpisodeError, match=f"a page of '{name}.* unpacks to") as caught:
+        read(tmp_path)
+    assert caught.value.reason == "absurd_size"
 
 
 def test_rows_of_different_length_are_a_bad_column(tmp_path):

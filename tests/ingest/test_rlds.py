@@ -7,11 +7,12 @@ from io import BytesIO
 import fsspec
 import numpy as np
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.formats import rlds
-from ingest.formats.tf_example import parse_example, values_of
+from ingest.formats.tf_example import Example, parse_example, values_of
 from ingest.formats.tfrecord import masked_crc, scan, unframe
 from ingest.location import Location
 from schema.errors import EpisodeError, SourceError
@@ -101,6 +102,30 @@ def test_an_example_gives_back_what_was_written(floats, ints, texts):
     np.testing.assert_array_equal(values_of(features["a"]), written["a"])
     np.testing.assert_array_equal(values_of(features["b/c"]), written["b/c"])
     assert values_of(features["d"]) == tuple(texts)
+
+
+def values_or_error(parse, payload):
+    try:
+        return {name: list(values_of(feature)) for name, feature in parse(payload).items()}
+    except (EpisodeError, DecodeError):
+        return "error"
+
+
+@given(
+    st.lists(st.binary(max_size=200), max_size=4),
+    st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from([0x0A, 0x12, 0x1A, 0, 1, 0x7F, 0x80, 0xFF])), max_size=3),
+)
+def test_broken_or_not_an_example_is_what_protobuf_says(texts, changes):
+    payload = bytearray(example({"a": np.arange(3), "b": texts, "c": np.zeros(2, np.float32)}))
+    for place, value in changes:
+        payload[place % len(payload)] = value
+    ours, theirs = (
+        values_or_error(parse, bytes(payload))
+        for parse in (parse_example, lambda content: Example.FromString(content).features.feature)
+    )
+    assert repr(ours if ours == "error" else sorted(ours.items())) == repr(
+        theirs if theirs == "error" else sorted(theirs.items())
+    )
 
 
 def test_a_record_that_is_no_example_is_a_bad_example():
