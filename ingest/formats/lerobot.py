@@ -29,7 +29,7 @@ from schema.errors import EpisodeError, SourceError
 from schema.picture import Pixels
 
 NAME = "lerobot"
-VERSION = 1
+VERSION = 2
 
 _TEXT_COLUMNS = ("task_description", "language_instruction", "coarse_action")
 """Annotation columns that hold the index of an instruction; others hold verdicts such as "valid"."""

@@ -91,20 +91,18 @@ def stretch_of(open_video: Open, stretch: Stretch) -> Iterator[Pixels]:
 
 
 def packets_of(open_video: Open, stretch: Stretch) -> Iterator[bytes]:
-    """The encoded bytes of the stretch's frames, undecoded."""
+    """The encoded bytes that the stretch's frames are decoded from: how to, and all packets from the key frame on."""
     with open_video() as content, _opened(content, stretch.file) as (container, stream):
+        yield stream.codec_context.extradata or b""
         try:
             _seek(container, stream, stretch)
             for packet in container.demux(stream):
-                if packet.pts is None:
-                    continue
-                if 0 <= stretch.number(float(packet.pts * stream.time_base)) < stretch.num_frames:
-                    yield bytes(packet)
                 if (
                     packet.dts is not None
                     and stretch.number(float(packet.dts * stream.time_base)) >= stretch.num_frames
                 ):
                     return
+                yield bytes(packet)
         except av.FFmpegError as error:
             raise _undecodable(0, error, stretch.file) from error
 

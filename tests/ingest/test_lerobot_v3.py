@@ -237,6 +237,22 @@ def test_pictures_in_the_parquet_file_are_those_of_the_episode(tmp_path):
     assert list(read(tmp_path, 1).pictures[KEYS[0]]) == jpegs
 
 
+@pytest.mark.parametrize("byte", [0, -1])
+def test_the_digest_knows_what_the_pictures_are_decoded_from(tmp_path, byte):
+    """Pictures hang on all before them up to the key frame, which may lie in an earlier episode."""
+    write_lerobot_v3(tmp_path)
+    before = read(tmp_path, 1).digest
+    file = tmp_path / "videos" / KEYS[0] / "chunk-000/file-000.mp4"
+    content = bytearray(file.read_bytes())
+    with av.open(str(file)) as container:
+        earlier = [packet for packet in container.demux(video=0) if packet.pts is not None][: LENGTHS[0]]
+    assert [packet.is_keyframe for packet in earlier] == [True] + [False] * (LENGTHS[0] - 1)
+    content[earlier[byte].pos + earlier[byte].size - 1] ^= 1
+    file.write_bytes(content)
+
+    assert read(tmp_path, 1).digest != before
+
+
 def test_the_digest_is_of_the_episode_and_not_of_its_place(tmp_path):
     write_lerobot_v3(tmp_path / "a", lengths=(5,))
     write_lerobot_v3(tmp_path / "b", lengths=(5, 5))
