@@ -94,6 +94,7 @@ def detect(location: Location, format_name: str | None) -> tuple[Format, Discove
             return item, replace(discovery, notes=(*discovery.notes, *_left_alone(location, discovery)))
     kinds = Counter(PurePosixPath(file).suffix or "no extension" for file in location.files)
     told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5)) or "none"
+    told += "".join(f"; the first is {name!r}" for name in sorted(location.files)[:1])
     told += "".join(
         f"; {name!r} is a link to the folder {path}, not followed" for name, path in location.folder_links.items()
     )

@@ -74,7 +74,7 @@ def test_an_unknown_format_lists_the_choices(command, tmp_path):
 def test_a_format_that_the_logs_are_not_of_says_what_was_found(command, tmp_path):
     message = error_of(command("ingest", aloha_source(tmp_path / "logs", 2), "--lake", "L", "--format", "rlds"))
 
-    assert "found 2 files (2 .hdf5), not 'rlds'" in message
+    assert "found 2 files (2 .hdf5; the first is 'episode_0.hdf5'), not 'rlds'" in message
 
 
 def test_a_folder_of_other_files_says_what_was_found_and_tried(command, tmp_path):
@@ -83,7 +83,7 @@ def test_a_folder_of_other_files_says_what_was_found_and_tried(command, tmp_path
 
     message = error_of(command("ingest", tmp_path / "logs", "--lake", tmp_path / "lake"))
 
-    assert "found 1 files (1 .txt), none of the formats" in message
+    assert "found 1 files (1 .txt; the first is 'notes.txt'), none of the formats" in message
 
 
 def test_an_unknown_embodiment_lists_the_choices(command, tmp_path):

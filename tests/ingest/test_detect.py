@@ -71,7 +71,7 @@ def test_files_of_no_format_are_counted_by_kind(tmp_path):
         (tmp_path / name).write_text("x")
 
     with pytest.raises(
-        SourceError, match=r"3 files \(2 \.csv, 1 no extension\), none of the formats rlds, lerobot, aloha"
+        SourceError, match=r"3 files \(2 \.csv, 1 no extension; the first is 'README'\), none of the formats rlds"
     ):
         detect(Location.of(str(tmp_path)), None)
 
