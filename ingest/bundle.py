@@ -216,12 +216,17 @@ def quarantine_row(job: Job, record: Record, *, key: str, stage: Stage, error: E
         "stage": stage,
         "reason": reason,
         "error_type": type(error).__name__,
-        "message": masked(str(error)),
+        "message": _told(str(error)),
         "fingerprint": digest_json([reason, type(error).__name__, frames])[:16],
-        "traceback": masked("".join(traceback.format_exception(error))),
+        "traceback": _told("".join(traceback.format_exception(error))),
         "ingest_run": job.ingest_run,
         "format_version": FORMAT_VERSION,
     }
+
+
+def _told(text: str) -> str:
+    """The text as a table can hold it: without credentials, and what a log brought that is no UTF-8 spelled out."""
+    return masked(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @contextmanager

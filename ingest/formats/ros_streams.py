@@ -202,14 +202,19 @@ _Part = tuple[str, Numbers | None, tuple[str, ...]]
 def _numbers(message: Message) -> Iterator[_Part]:
     """Every numeric part of a message, and what else it carries: raw bytes, lists of messages."""
     value, kind = message.value, message.kind.rpartition("/")[2]
-    if kind == "JointState":
+    if kind == "JointState" and _has(value, "name", "position", "velocity", "effort"):
         yield from _joints(value, tuple(value.name), ("position", "velocity", "effort"))
-    elif kind == "JointTrajectory":
+    elif kind == "JointTrajectory" and _has(value, "points", "joint_names"):
         if len(value.points) == 1:  # more points are a plan, not the command of this moment
             point, names = value.points[0], tuple(value.joint_names)
             yield from _joints(point, names, ("positions", "velocities", "accelerations", "effort"))
     else:
         yield from _walk(value, "")
+
+
+def _has(value: Any, *names: str) -> bool:
+    """Whether a message is what its kind's name says: a bag brings definitions of its own."""
+    return all(hasattr(value, name) for name in names)
 
 
 def _joints(value: Any, names: tuple[str, ...], parts: tuple[str, ...]) -> Iterator[_Part]:

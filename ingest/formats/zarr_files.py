@@ -147,8 +147,11 @@ class ZarrFiles(Store):
         """An array's metadata; EpisodeError "unreadable_zarr" where it makes no sense."""
         if path not in self._infos:
             try:
-                self._infos[path] = self._info(path)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                found = self._info(path)
+                if min(found.chunks, default=1) < 1 or min(found.shape, default=0) < 0:
+                    raise ValueError(f"chunks {found.chunks} of {found.shape}")
+                self._infos[path] = found
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 raise EpisodeError(
                     "unreadable_zarr", f"the metadata of {path!r} makes no sense ({error!r:.200}): {self.uri}"
                 ) from error

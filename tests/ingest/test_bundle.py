@@ -13,6 +13,7 @@ from ingest.bundle import Job, run_bundle, sweep_spools
 from ingest.formats import aloha
 from ingest.job import Request, prepare
 from ingest.plan import make_plan
+from schema.errors import EpisodeError
 from schema.lake import Lake
 from tests.ingest.driving import aloha_source
 
@@ -163,3 +164,16 @@ def test_spools_of_dead_processes_are_swept_and_those_of_living_ones_are_not(spo
     sweep_spools()
 
     assert [path.name for path in Path(spools).iterdir()] == [mine.name]
+
+
+def test_what_a_log_brings_that_is_no_text_is_spelled_out_in_its_quarantine_row(planned, monkeypatch):
+    _, job, bundle = planned
+
+    def fault(location, record):
+        raise EpisodeError("bad_metadata", "a codec called '\ud800'")
+
+    monkeypatch.setattr(aloha, "read", fault)
+    rows = run_bundle(job, bundle).quarantine
+
+    assert {row["message"] for row in rows} == {r"a codec called '\ud800'"}
+    assert all(row["traceback"].encode("utf-8") for row in rows)

@@ -396,3 +396,15 @@ def test_text_of_characters_that_there_are_not_is_refused(tmp_path):
     _, discovery = detect(Location.of(str(folder)), None)
 
     assert [record.problem.reason for record in discovery.records] == ["unreadable_zarr"]
+
+
+@pytest.mark.parametrize("change", [{"chunks": [0, 2]}, {"shape": [float("inf"), 2]}, {"shape": [-1, 2]}])
+def test_sizes_that_no_array_can_have_are_told(tmp_path, change):
+    write_zarr(tmp_path / "a.zarr")
+    file = tmp_path / "a.zarr/data/action/.zarray"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+
+    files = zarr_files.ZarrFiles(Location.of(str(tmp_path)), "a.zarr/")
+
+    with pytest.raises(EpisodeError, match=r"the metadata of 'data/action' makes no sense"):
+        files.info("data/action")
