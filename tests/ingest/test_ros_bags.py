@@ -1,6 +1,6 @@
 """MCAP files, ROS 1 bags and ROS 2 bags of one and the same log, and what is cut, damaged or odd in them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from rosbags.rosbag2 import StoragePlugin
 from ingest.detect import detect
 from ingest.draft import draft
 from ingest.formats import mcap, rosbag
-from ingest.formats.ros_streams import Message, collect
 from ingest.location import Location
 from ingest.standardize import source_frames, standardize
 from schema.embodiment import Embodiment, parse_embodiment
@@ -487,17 +486,3 @@ def test_a_jpeg_that_says_it_is_huge_is_refused_before_it_is_decoded(tmp_path):
     with pytest.raises(EpisodeError, match="a picture of 65500 × 65500") as caught:
         store(next(iter(read(tmp_path).pictures["/camera/base"])), ImageSettings())
     assert caught.value.reason == "absurd_size"
-
-
-def test_a_message_that_is_not_what_its_kind_says_is_taken_field_by_field():
-    @dataclass
-    class Other:
-        position: list[float]
-
-    sent = [
-        Message(topic="/joints", kind="sensor_msgs/msg/JointState", log_ns=n, value=Other([1.0, n])) for n in (1, 2)
-    ]
-
-    (found,) = collect(sent).fields.values()
-
-    np.testing.assert_array_equal(found, [[1, 1], [1, 2]])
