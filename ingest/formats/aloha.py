@@ -16,12 +16,12 @@ import numpy as np
 
 from ingest.formats.encoded_picture import jpeg_or_pixels
 from ingest.formats.hdf5 import attributes_of, datasets_of, open_hdf5, whole, word_of
+from ingest.formats.hdf5_heaps import checked_digest
 from ingest.formats.hdf5_limits import check_pictures, is_numeric, num_rows, read_numbers, rows_of
 from ingest.formats.local_copy import LocalCopy
 from ingest.formats.natural_order import natural
 from ingest.location import Location
 from ingest.record import STORED_PICTURE_BYTES, Discovery, Problem, RawEpisode, Record, SourceField
-from schema.digest import Hasher, feed_file
 from schema.episode import Instruction
 from schema.errors import EpisodeError
 from schema.picture import Pixels
@@ -139,6 +139,7 @@ def read(location: Location, record: Record) -> RawEpisode:
     file = record.files[0]
     uri = location.file_uri(file)
     copy = LocalCopy(location, file)
+    digest = checked_digest(copy.path, file=uri)
     with open_hdf5(copy.path, file=uri) as handle:
         datasets = datasets_of(handle, file=uri)
         if _ACTION not in datasets:
@@ -155,7 +156,7 @@ def read(location: Location, record: Record) -> RawEpisode:
         text, task, notes = _words(attrs, datasets, folder=folder)
         rate_hz, odd = _rate(attrs)
         return RawEpisode(
-            digest=_digest(copy),
+            digest=digest,
             fields=fields,
             pictures={key: _pictures(copy, _IMAGES + key, uri) for key in cameras},
             rate_hz=rate_hz,
@@ -221,9 +222,3 @@ def _picture(row: Any) -> Pixels | bytes:
         return row
     buffer = row if isinstance(row, bytes) else np.asarray(row).tobytes()
     return jpeg_or_pixels(buffer.rstrip(b"\0"))
-
-
-def _digest(copy: LocalCopy) -> str:
-    hasher = Hasher()
-    feed_file(hasher, copy.path)
-    return hasher.hexdigest()

@@ -7,14 +7,15 @@ padded to eight (HDF5 File Format Specification 3.0, III.E).
 
 import os
 import struct
-from collections.abc import Iterator
-from functools import lru_cache
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from io import FileIO
 from pathlib import Path
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from schema.digest import Hasher, feed_file
 from schema.errors import EpisodeError
 
 MAX_BYTES = 1 << 30
@@ -24,46 +25,85 @@ _WORDS = [int.from_bytes(_MARK[lead : lead + 4], "little") for lead in range(4)]
 """Of a mark at any byte, one of these lies on a multiple of four: comparing finds it thrice as fast as `find`."""
 _HEADER = 16
 _BLOCK_WORDS = 1 << 16
+_MAX_LOOKED_AT = 256
+_Version = tuple[str, int, int]
+"""Path, size and time of modification."""
+_looked_at: OrderedDict[_Version, int | None] = OrderedDict()
+"""The last files that were looked at, and where the first broken object of each stands."""
 
 
 def check_heaps(path: Path, *, file: str) -> None:
     """EpisodeError "unreadable_hdf5" where an object of a heap has no size that fits its collection."""
-    state = path.stat()
-    broken = _broken(str(path), state.st_size, state.st_mtime_ns) if state.st_size <= MAX_BYTES else None
-    if broken is not None:
-        raise EpisodeError("unreadable_hdf5", f"the heap of texts is broken at byte {broken}: fetch again {file}")
+    version = _version(path)
+    if not _is_known(version):
+        _look_at(path, version, feed=len)
+    _refuse(version, file=file)
+
+
+def checked_digest(path: Path, *, file: str) -> str:
+    """The digest of a file's bytes; what `check_heaps` asks is answered, and may be raised, from the same reading."""
+    hasher = Hasher()
+    version = _version(path)
+    if _is_known(version):
+        feed_file(hasher, path)
+    else:
+        _look_at(path, version, feed=hasher.update)
+    _refuse(version, file=file)
+    return hasher.hexdigest()
 
 
 def forget() -> None:
     """Look at every file anew."""
-    _broken.cache_clear()
+    _looked_at.clear()
 
 
-@lru_cache(maxsize=256)
-def _broken(path: str, size_bytes: int, mtime_ns: int) -> int | None:  # noqa: ARG001 - part of the cache's key
-    """Where the first broken object stands."""
-    with open(path, "rb", buffering=0) as stream:  # noqa: PTH123 - cached by the name
-        broken = (_broken_object(stream.fileno(), place, size_bytes) for place in _marks(stream))
-        return next((place for place in broken if place is not None), None)
+def _version(path: Path) -> _Version:
+    state = path.stat()
+    return str(path), state.st_size, state.st_mtime_ns
 
 
-def _marks(stream: FileIO) -> Iterator[int]:
-    """Where each mark begins, in order, in a file that nobody writes to."""
+def _is_known(version: _Version) -> bool:
+    _, size_bytes, _ = version
+    return size_bytes > MAX_BYTES or version in _looked_at
+
+
+def _refuse(version: _Version, *, file: str) -> None:
+    broken = _looked_at.get(version)
+    if broken is not None:
+        raise EpisodeError("unreadable_hdf5", f"the heap of texts is broken at byte {broken}: fetch again {file}")
+
+
+def _look_at(path: Path, version: _Version, *, feed: Callable[[memoryview], object]) -> None:
+    """Note where the first broken object stands; all bytes are fed, unless one is broken."""
+    _, size_bytes, _ = version
+    with path.open("rb", buffering=0) as stream:
+        broken = (_broken_object(stream.fileno(), place, size_bytes) for place in _marks(stream, feed=feed))
+        _looked_at[version] = next((place for place in broken if place is not None), None)
+    while len(_looked_at) > _MAX_LOOKED_AT:
+        _looked_at.popitem(last=False)
+
+
+def _marks(stream: FileIO, *, feed: Callable[[memoryview], object]) -> Iterator[int]:
+    """Where each mark begins, in order, in a file that nobody writes to; its bytes are fed on the way."""
     words_N = np.empty(_BLOCK_WORDS, "<u4")
+    bytes_N = words_N.view(np.uint8)
     start = 0
-    while count := stream.readinto(words_N.data) // 4:
+    while size := stream.readinto(words_N.data):
+        count = size // 4
+        used = 4 * count or size  # the rest is read again, but for the last bytes of a file
+        feed(bytes_N.data[:used])
         found_LN = [words_N[:count] == word for word in _WORDS]
         if any(found_N.any() for found_N in found_LN):
             places = np.sort(np.concatenate([4 * np.flatnonzero(each) - lead for lead, each in enumerate(found_LN)]))
             is_inside = (places >= 0) & (places <= 4 * count - len(_MARK))
             is_mark = ~is_inside
             if is_inside.any():
-                bytes_WM = sliding_window_view(words_N[:count].view(np.uint8), len(_MARK))
+                bytes_WM = sliding_window_view(bytes_N[: 4 * count], len(_MARK))
                 is_mark[is_inside] = (bytes_WM[places[is_inside]] == np.frombuffer(_MARK, np.uint8)).all(axis=1)
             for place in (int(start + place) for place in places[is_mark] if start + place >= 0):
                 if os.pread(stream.fileno(), len(_MARK), place) == _MARK:
                     yield place
-        start = stream.seek(start + 4 * count)
+        start = stream.seek(start + used)
 
 
 def _broken_object(descriptor: int, start: int, size_bytes: int) -> int | None:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from ingest.formats import hdf5_heaps
 from ingest.formats.hdf5 import attributes_of, open_hdf5
+from ingest.formats.hdf5_heaps import check_heaps, checked_digest
+from schema.digest import digest_bytes
 from schema.errors import EpisodeError
 
 TEXTS = ("move the cup", "x" * 300, "")
@@ -52,5 +54,27 @@ def test_every_mark_is_found_wherever_it_lies(tmp_path_factory, content):
     path.write_bytes(content)
     with pytest.MonkeyPatch.context() as patch, path.open("rb", buffering=0) as stream:
         patch.setattr(hdf5_heaps, "_BLOCK_WORDS", 4)
-        found = list(hdf5_heaps._marks(stream))
+        fed: list[bytes] = []
+        found = list(hdf5_heaps._marks(stream, feed=lambda some: fed.append(bytes(some))))
     assert found == [place for place in range(len(content)) if content.startswith(MARK, place)]
+    assert b"".join(fed) == content
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_the_digest_is_that_of_the_bytes_whether_the_file_was_looked_at_before_or_not(written, is_known):
+    if is_known:
+        check_heaps(written, file="a.hdf5")
+    assert checked_digest(written, file="a.hdf5") == digest_bytes(written.read_bytes())
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_broken_file_has_no_digest(written, is_known):
+    content = bytearray(written.read_bytes())
+    content[content.index(b"GCOL") + 16 + 32 + 8] = 255
+    written.write_bytes(content)
+    if is_known:
+        with pytest.raises(EpisodeError, match="heap of texts is broken"):
+            check_heaps(written, file="a.hdf5")
+
+    with pytest.raises(EpisodeError, match="heap of texts is broken"):
+        checked_digest(written, file="a.hdf5")
