@@ -6,6 +6,7 @@ after four cuts at most a stretch is one number. So an error is at most 0.05 % i
 """
 # Legend: N values, D dimensions, K bins.
 
+import struct
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ _COARSE = 2000
 """A bin with more than one in so many of the values is cut again."""
 _BIN_BITS = 16
 _MAGNITUDE = (1 << 63) - 1
+_SIGNED, _DOUBLE = struct.Struct("<q"), struct.Struct("<d")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,11 +86,12 @@ class Bins:
 
     def _first_key(self, bin_index: int, dimension: int) -> int:
         """The key of the smallest number whose bin is this or a higher one; one beyond the largest where none is."""
-        whole = self.range(dimension)
-        first, beyond = key_of(whole.low), key_of(whole.high) + 1
+        low, high = float(self.low_D[dimension]), float(self.high_D[dimension])
+        first, beyond = key_of(low), key_of(high) + 1
         while first < beyond:
             middle = (first + beyond) // 2
-            if self.of(np.array([number_of(middle)]), dimension)[0] >= bin_index:
+            place = (number_of(middle) - low) / (high - low) * BINS  # as `of` has it, number by number
+            if min(int(place), BINS - 1) >= bin_index:
                 beyond = middle
             else:
                 first = middle + 1
@@ -135,8 +138,8 @@ def key_of(number: float) -> int:
 
 def number_of(key: int) -> float:
     """The number with this key."""
-    bits = np.array([key], np.int64)
-    return float(np.where(bits < 0, (bits - 1) ^ _MAGNITUDE, bits).view(np.float64)[0])
+    bits = (key - 1) ^ _MAGNITUDE if key < 0 else key
+    return float(_DOUBLE.unpack(_SIGNED.pack(bits))[0])
 
 
 def _keys(value_N: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -6,7 +6,8 @@ of slots, and at every 1,024 slots it has had its share to within one. `curation
 
 # Legend: B slots of a block, C components, K component lanes (all lanes of component 0, then of component 1, …),
 # L lanes of the sequence, R runs of 1,024 slots.
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,13 @@ def build(quota_C: NDArray[np.int64], num_frames_C: NDArray[np.int64], *, seed: 
     A lane gets frames in proportion to its slots, not an equal number: the shuffle gives the lanes of a rare
     component unequal numbers of slots, the same in every block, and every frame is to come equally often.
     """
+    return _build(tuple(quota_C.tolist()), tuple(num_frames_C.tolist()), seed=seed, lanes=lanes)
+
+
+@lru_cache(maxsize=4)
+def _build(quotas: tuple[int, ...], frames: tuple[int, ...], *, seed: int, lanes: int) -> Schedule:
+    """Once for all orders of the same numbers in a process, since it takes a tenth of a second; it is read-only."""
+    quota_C, num_frames_C = np.array(quotas, np.int64), np.array(frames, np.int64)
     assert int(quota_C.sum()) == BLOCK
     assert lanes & (lanes - 1) == 0
     assert 1 <= lanes <= RUN_SLOTS
@@ -75,7 +83,7 @@ def build(quota_C: NDArray[np.int64], num_frames_C: NDArray[np.int64], *, seed: 
         component_B.reshape(-1, _PIECE), component_lane_B.reshape(-1, _PIECE), strict=True
     ):
         lane_of_S[:] = begin_C[component_S] + (lane_S & (lanes_C - 1)[component_S])
-    return Schedule(
+    schedule = Schedule(
         component_lane_B=component_lane_B,
         rank_B=_ranks(component_lane_B, quota_K),
         component_K=np.repeat(np.arange(lanes_C.size), lanes_C),
@@ -84,6 +92,9 @@ def build(quota_C: NDArray[np.int64], num_frames_C: NDArray[np.int64], *, seed: 
         first_frame_K=np.concatenate([edges[:-1] for _, edges in cuts]),
         num_frames_K=np.concatenate([np.diff(edges) for _, edges in cuts]),
     )
+    for field in fields(schedule):
+        getattr(schedule, field.name).setflags(write=False)
+    return schedule
 
 
 def counts(quota_C: NDArray[np.int64]) -> NDArray[np.int64]:
