@@ -8,11 +8,14 @@ import logging
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from model.tokenizer import Prompts, clean
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 HUB = "google/paligemma-3b-pt-224"
 """Where the tokenizer is published, behind a licence."""
@@ -24,7 +27,9 @@ _log = logging.getLogger(__name__)
 class PaligemmaTokenizer:
     """Prompts as π0's released weights know them; a `Tokenizer` (tokenizer.py)."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, max_tokens: int = 48, vocab_size: int = 257_152) -> None:
+    def __init__(
+        self, tokenizer: "PreTrainedTokenizerBase", *, max_tokens: int = 48, vocab_size: int = 257_152
+    ) -> None:
         self.max_tokens, self.vocab_size = max_tokens, vocab_size
         self._tokenizer = tokenizer
         self._newline = self._tokens("\n")
@@ -39,6 +44,8 @@ class PaligemmaTokenizer:
     @classmethod
     def load(cls, source: str | Path = HUB, *, max_tokens: int = 48) -> "PaligemmaTokenizer":
         """The tokenizer in a folder (`tokenizer.json` and `tokenizer_config.json`), or of this name on the hub."""
+        from transformers import AutoTokenizer  # noqa: PLC0415 - a second, and most models have a tokenizer of words
+
         try:
             tokenizer = AutoTokenizer.from_pretrained(str(source))
         except (OSError, ValueError) as error:
