@@ -1,6 +1,6 @@
 """Reading from S3: speed beside the same lake on disk, and bytes fetched beside those that are needed.
 
-    PYTHONPATH=. ./run python benchmarks/remote.py [--threads 1] [--seconds 5] [--rounds 5]
+    ./run python benchmarks/remote.py [--threads 1] [--seconds 5] [--rounds 5]
 
 The server is SeaweedFS on loopback, which takes its share of the same processors. One reader keeps a tenth of the lake
 in memory. Then eight nodes read the lake with lanes, one after the other here, each with an eightieth of it.
@@ -9,11 +9,14 @@ in memory. Then eight nodes read the lake with lanes, one after the other here, 
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for tests.s3, which is in no package
 
 from loader import BATCH, Bench, make_bench, pace, with_windows
 

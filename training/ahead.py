@@ -22,6 +22,8 @@ GAP_BYTES = 16 * 2**10
 """Up to so many bytes between two pictures are read and thrown away, since another request costs more."""
 _REQUESTS = 6
 """At the same time."""
+_MOST_AT_ONCE = 2 * _REQUESTS
+"""Pieces asked for: as many again wait for a thread, so that none is ever idle."""
 _FIRST_GUESS = 64 * 2**10
 """Bytes of a sample's pictures, before any was seen."""
 _Frame = tuple[int, int]
@@ -158,20 +160,31 @@ class Ahead:
         heappush(self._queue, (number, piece, sample))
 
     def _send(self) -> None:
-        """Ask for the pieces whose first sample comes soonest, as many as memory and requests allow."""
+        """Ask for the pieces whose first sample comes soonest, as many as memory and their hurry allow."""
         reach = self.reach
-        while self._queue and self._coming < 2 * _REQUESTS:
+        while self._queue:
             number, piece, sample = self._queue[0]
             uses = self._wanted.get((sample.run, sample.frame))
             if uses is None or uses[0][0] != number:  # asked for with another of its piece
                 heappop(self._queue)
                 continue
-            if number >= self._now + max(self._at_least, reach // 4):
+            if self._coming >= self._at_once(number - self._now, horizon=max(self._at_least, reach // 4)):
                 return
             room = int((self._memory_bytes - self._held_bytes) / self._sample_bytes)
             if room < 1 and number >= self._now + self._at_least:
                 return
             self._order(piece, until=self._now + reach, at_most=max(1, room))
+
+    def _at_once(self, left: int, *, horizon: int) -> int:
+        """How many pieces may be on their way when the next one is needed after so many samples.
+
+        None beyond the horizon, then few, since a burst of requests takes the processors from decoding; all before who
+        waits.
+        """
+        if left >= horizon:
+            return 0
+        hurry = min(1.0, (horizon - left) / max(1, horizon - self._at_least))
+        return max(1, round(_MOST_AT_ONCE * hurry**2))
 
     def _order(self, piece: _Piece, *, until: int, at_most: int) -> None:
         """Ask for the piece's samples before `until`, the soonest of them."""
