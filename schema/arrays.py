@@ -6,6 +6,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+Bytes = bytes | memoryview | NDArray[np.uint8]
+"""Bytes that nobody writes to; as an array, functions written in C take them without a copy."""
+
 
 def as_numpy(array: pa.Array) -> NDArray[Any]:
     """A view of an array of numbers without nulls, not to be written to; booleans are copied.

@@ -14,6 +14,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
+from schema.arrays import Bytes
 from schema.episode import Picture
 from schema.errors import EpisodeError
 
@@ -40,7 +41,7 @@ class ImageSettings:
     quality: int = JPEG_QUALITY
 
 
-def jpeg_size(jpeg: bytes | memoryview) -> tuple[int, int]:
+def jpeg_size(jpeg: Bytes) -> tuple[int, int]:
     """(height, width) by the header alone; EpisodeError "bad_jpeg" where it is none."""
     try:
         height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
@@ -92,7 +93,7 @@ def check_size(height: int, width: int) -> None:
         )
 
 
-def decode_jpeg(jpeg: bytes | memoryview) -> Pixels:
+def decode_jpeg(jpeg: Bytes) -> Pixels:
     """All pixels; EpisodeError "bad_jpeg" where they cannot be decoded to the end, "absurd_size" where too many."""
     try:
         check_size(*simplejpeg.decode_jpeg_header(jpeg)[:2])
@@ -112,7 +113,7 @@ def glimpse(jpeg: bytes) -> Pixels:
     return pixels
 
 
-def decode_into(jpeg: bytes | memoryview, out: Pixels) -> None:
+def decode_into(jpeg: Bytes, out: Pixels) -> None:
     """All pixels of a JPEG of exactly out's size, written into `out` (C-contiguous) without another array.
 
     The GIL is released meanwhile, so that threads decode side by side. EpisodeError "bad_jpeg" where the bytes cannot

@@ -18,7 +18,7 @@ from curation.chunks import ChunkRule, to_delta, write_chunk
 from curation.instruction import chosen
 from curation.lock import Lock, whole
 from curation.shown import ShownCameras
-from schema.arrays import as_numpy
+from schema.arrays import Bytes, as_numpy
 from schema.errors import EpisodeError, SchemaError
 from schema.picture import Pixels
 from training.batch import Batch
@@ -55,7 +55,7 @@ class _Picture(NamedTuple):
     """A picture to decode into its square."""
 
     square: Pixels
-    jpeg: memoryview | bytes
+    jpeg: Bytes
     place: Place
     sample: Sample
     camera: str | None
@@ -179,20 +179,20 @@ class Filler:
 
     def _pictures(self, batch: Batch, sample: Sample, episode: EpisodeFrames) -> list[_Picture]:
         """The pictures that this sample shows; where there is none, its square is made black."""
-        row, shard, shown = sample.row, self.runs[sample.run].shard, self.shown(sample, episode)
+        row, shown = sample.row, self.shown(sample, episode)
         places = [episode.cameras[camera] if camera else None for camera in shown]
-        pictures = []
-        for slot, found in enumerate(self._shards.pictures(shard, places, sample.frame)):
-            if found is None:
-                batch.images[row, slot], batch.image_mask[row, slot] = 0, False
-                continue
-            jpeg, place = found
-            picture = _Picture(batch.images[row, slot], jpeg, place, sample, shown[slot])
+        found = self._shards.pictures(self.runs[sample.run].shard, places, sample.frame)
+        pictures = [
+            _Picture(batch.images[row, slot], *here, sample, shown[slot]) for slot, here in enumerate(found) if here
+        ]
+        for picture in pictures:
             try:
-                place.check(jpeg)
+                picture.place.check(picture.jpeg)
             except EpisodeError as error:
                 raise self._broken(picture, error) from error
-            pictures.append(picture)
+        if len(pictures) < len(shown):
+            absent = [slot for slot, here in enumerate(found) if here is None]
+            batch.images[row, absent], batch.image_mask[row, absent] = 0, False
         return pictures
 
     def _decode(self, picture: _Picture) -> None:

@@ -8,7 +8,7 @@ keeps what is hot; from elsewhere segments are fetched by range and the least re
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from schema.arrays import as_numpy
+from schema.arrays import Bytes, as_numpy
 from schema.digest import crc32c
 from schema.errors import EpisodeError, SchemaError
 from schema.frames import numbers
@@ -25,6 +25,8 @@ from schema.lake import Lake
 from training.ranges import RangedFile, Ranges
 
 SEGMENT_FRAMES = 32
+_NO_CHECKSUM = -1
+"""In shards of format version 1."""
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
@@ -52,11 +54,11 @@ class Place(NamedTuple):
     height: int
     width: int
     """What it decodes to."""
-    crc32c: int | None
+    crc32c: int = _NO_CHECKSUM
 
-    def check(self, jpeg: bytes | memoryview) -> None:
+    def check(self, jpeg: Bytes) -> None:
         """EpisodeError "crc_mismatch" where these bytes are not those that were written here."""
-        if self.crc32c is not None and (found := crc32c(jpeg)) != self.crc32c:
+        if self.crc32c != _NO_CHECKSUM and (found := crc32c(jpeg)) != self.crc32c:
             raise EpisodeError(
                 "crc_mismatch",
                 f"its {self.length} bytes at {self.offset} have checksum {found:#010x}, expected {self.crc32c:#010x}",
@@ -67,28 +69,17 @@ class Place(NamedTuple):
 class CameraPlaces:
     """Where an episode's pictures of one camera stand in the tar, and how large they are."""
 
-    offset_T: NDArray[np.int64]
-    length_T: NDArray[np.int32]
-    height_T: NDArray[np.uint16]
-    width_T: NDArray[np.uint16]
-    crc32c_T: NDArray[np.uint32] | None = None
-    """Of the JPEGs; None in shards of format version 1."""
+    place_T: NDArray[np.void]
+    """Records of what a `Place` has: those of a frame lie together, and are read out of memory together."""
 
     def __getitem__(self, frame: int) -> Place:
         """Where a frame's JPEG stands, and what it is."""
-        return Place(
-            self.offset_T.item(frame),
-            self.length_T.item(frame),
-            self.height_T.item(frame),
-            self.width_T.item(frame),
-            None if self.crc32c_T is None else self.crc32c_T.item(frame),
-        )
+        return Place._make(self.place_T.item(frame))
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory."""
-        arrays = (self.offset_T, self.length_T, self.height_T, self.width_T, self.crc32c_T)
-        return sum(array.nbytes for array in arrays if array is not None)
+        return self.place_T.nbytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -157,7 +148,7 @@ class ShardCache:
         """Pictures of a remote lake that somebody fetched ahead, by shard and offset; see `training.ahead`."""
         self._parquets: Recent[str, _Parquet] = Recent(_OPEN, lambda shard: _Parquet(self.ranges, f"{shard}.parquet"))
         self._episodes = Recent(numbers_bytes, self._read, cost=lambda episode: episode.nbytes)
-        self._tars: Recent[str, memoryview] = Recent(_OPEN, lambda shard: self.ranges.map(f"{shard}.tar"))
+        self._tars: Recent[str, NDArray[np.uint8]] = Recent(_OPEN, self._map)
         self._segments = Recent(cache_bytes, self._fetch, cost=len)
 
     def episode(self, shard: str, row_group: int, wanted: Wanted) -> EpisodeFrames:
@@ -165,27 +156,28 @@ class ShardCache:
         return self._episodes[shard, row_group, wanted]
 
     def pictures(
-        self, shard: str, places: Iterable[CameraPlaces | None], frame: int
-    ) -> Iterator[tuple[memoryview | bytes, Place] | None]:
+        self, shard: str, places: Sequence[CameraPlaces | None], frame: int
+    ) -> list[tuple[Bytes, Place] | None]:
         """Each camera's JPEG of one frame, and what it should be; None for None."""
-        tar = self._tars[shard] if self.is_local else None
-        for one in places:
-            if one is None:
-                yield None
-                continue
-            place = one[frame]
-            jpeg = self._far(shard, one, frame) if tar is None else tar[place.offset : place.offset + place.length]
-            yield jpeg, place
+        if not self.is_local:
+            return [None if one is None else self._far(shard, one, frame) for one in places]
+        tar = self._tars[shard]
+        here = [None if one is None else one[frame] for one in places]
+        return [None if at is None else (tar[at.offset : at.offset + at.length], at) for at in here]
 
-    def _far(self, shard: str, places: CameraPlaces, frame: int) -> memoryview | bytes:
+    def _far(self, shard: str, places: CameraPlaces, frame: int) -> tuple[Bytes, Place]:
         """A JPEG of a remote lake: what was fetched ahead, or out of a whole segment."""
-        offset, length, *_ = places[frame]
-        if (jpeg := self.held.get((shard, offset))) is not None:
-            return jpeg
+        place = places[frame]
+        if (jpeg := self.held.get((shard, place.offset))) is not None:
+            return jpeg, place
         first = frame - frame % SEGMENT_FRAMES
-        last = min(first + SEGMENT_FRAMES, len(places.offset_T)) - 1
-        start, stop = places.offset_T.item(first), places.offset_T.item(last) + places.length_T.item(last)
-        return memoryview(self._segments[shard, start, stop])[offset - start : offset - start + length]
+        last = places[min(first + SEGMENT_FRAMES, len(places.place_T)) - 1]
+        start, stop = places[first].offset, last.offset + last.length
+        segment = memoryview(self._segments[shard, start, stop])
+        return segment[place.offset - start : place.offset - start + place.length], place
+
+    def _map(self, shard: str) -> NDArray[np.uint8]:
+        return np.frombuffer(self.ranges.map(f"{shard}.tar"), np.uint8)
 
     def _fetch(self, segment: tuple[str, int, int]) -> bytes:
         shard, start, stop = segment
@@ -230,7 +222,9 @@ class _Parquet:
 
 _OPEN = 1024
 """Shards of which the files are kept mapped, or their footers at hand."""
-_LEAVES = ("offset", "length", "height", "width", "crc32c")
+_PLACE = np.dtype([("offset", "i8"), ("length", "i4"), ("height", "u2"), ("width", "u2"), ("crc32c", "i8")])
+"""The record of a `Place`."""
+_LEAVES = Place._fields
 """Of a camera's struct; Parquet passes over those that a shard of an older version lacks."""
 _EPISODE_OVERHEAD = 2048
 """Bytes of objects around an episode's arrays, about."""
@@ -249,5 +243,11 @@ def _joined(columns: dict[str, pa.ChunkedArray], signals: tuple[str, ...], shard
 def _places(column: pa.ChunkedArray | None) -> CameraPlaces | None:
     if column is None or column.null_count:
         return None
-    leaves = zip((field.name for field in column.type), column.combine_chunks().flatten(), strict=True)
-    return CameraPlaces(**{f"{leaf}_T": as_numpy(array) for leaf, array in leaves})
+    leaves = {
+        field.name: as_numpy(leaf) for field, leaf in zip(column.type, column.combine_chunks().flatten(), strict=True)
+    }
+    place_T = np.empty(len(column), _PLACE)
+    place_T["crc32c"] = _NO_CHECKSUM
+    for name, leaf_T in leaves.items():
+        place_T[name] = leaf_T
+    return CameraPlaces(place_T=place_T)

@@ -1,5 +1,6 @@
 """A picture in the model's square: scaled to touch it with its aspect kept, centred on black."""
 
+from schema.arrays import Bytes
 from schema.picture import Pixels, decode_into, decode_jpeg, fitted_size, resize
 
 
@@ -9,7 +10,7 @@ def fit_into(pixels: Pixels, *, out: Pixels) -> None:
     inside[:] = resize(pixels, *inside.shape[:2])
 
 
-def decode_centred(jpeg: bytes | memoryview, height: int, width: int, *, out: Pixels) -> None:
+def decode_centred(jpeg: Bytes, height: int, width: int, *, out: Pixels) -> None:
     """The same for a JPEG of this size, decoded straight into its place where it need not be scaled."""
     inside = out if height == width == len(out) else _inside(height, width, out=out)
     if inside.shape[:2] == (height, width) and inside.flags.c_contiguous:
