@@ -38,6 +38,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
+from av.video.reformatter import VideoReformatter
 
 from benchmarks.loader import textured_jpegs
 from ingest.bundle import Job, run_bundle
@@ -168,8 +169,9 @@ def bare_videos(folder: Path) -> None:
     for path in sorted(folder.rglob("*.mp4")):
         with av.open(str(path)) as container:
             container.streams.video[0].codec_context.thread_count = 1
+            converter = VideoReformatter()
             for frame in container.decode(video=0):
-                pixels = frame.to_ndarray(format="rgb24")
+                pixels = converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
                 encode_jpeg(resize(pixels, *fitted_size(*pixels.shape[:2])))
 
 

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from schema.errors import EpisodeError
 from schema.picture import MAX_PIXELS, Pixels, check_size
@@ -50,13 +51,13 @@ def other_streams(content: BinaryIO, *, file: str) -> tuple[str, ...]:
 
 def frames_of(video: bytes, *, expected: int, file: str, spare: int = 0) -> Iterator[Pixels]:
     """The expected frames, uint8 RGB `[H, W, 3]`; EpisodeError where there are fewer, or more than `spare` more."""
-    found = 0
+    found, to_rgb = 0, _ToRgb()
     with _opened(BytesIO(video), file) as (container, stream):
         try:
             for frame in container.decode(stream):
                 found += 1
                 if found <= expected:
-                    yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                    yield to_rgb(frame)
         except av.FFmpegError as error:
             raise _undecodable(found, error, file) from error
     if not expected <= found <= expected + spare:
@@ -68,7 +69,7 @@ def frames_of(video: bytes, *, expected: int, file: str, spare: int = 0) -> Iter
 
 def stretch_of(open_video: Open, stretch: Stretch) -> Iterator[Pixels]:
     """The stretch's frames; EpisodeError where one is not shown within half a frame of its time."""
-    found = 0
+    found, to_rgb = 0, _ToRgb()
     with open_video() as content, _opened(content, stretch.file) as (container, stream):
         try:
             _seek(container, stream, stretch)
@@ -79,7 +80,7 @@ def stretch_of(open_video: Open, stretch: Stretch) -> Iterator[Pixels]:
                 if number != found or found == stretch.num_frames:
                     break
                 found += 1
-                yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                yield to_rgb(frame)
         except av.FFmpegError as error:
             raise _undecodable(found, error, stretch.file) from error
     if found != stretch.num_frames:
@@ -105,6 +106,17 @@ def packets_of(open_video: Open, stretch: Stretch) -> Iterator[bytes]:
                 yield bytes(packet)
         except av.FFmpegError as error:
             raise _undecodable(0, error, stretch.file) from error
+
+
+class _ToRgb:
+    """Decoded frames as RGB, by one converter for all: a frame's own `to_ndarray` makes a new one, with threads."""
+
+    def __init__(self) -> None:
+        self._converter = VideoReformatter()
+
+    def __call__(self, frame: av.VideoFrame) -> Pixels:
+        rgb = self._converter.reformat(frame, format="rgb24", threads=DECODER_THREADS)
+        return np.asarray(rgb.to_ndarray(), np.uint8)
 
 
 def _seek(container: Any, stream: Any, stretch: Stretch) -> None:
