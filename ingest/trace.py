@@ -158,7 +158,7 @@ class _Again:
     episode: Episode | None = None
     _seen: dict[str, int] = field(default_factory=dict)
 
-    def see(self, camera: str, source: Pixels | bytes, *, pixels: Pixels | None, stored: Picture) -> None:  # noqa: ARG002 - as See
+    def see(self, camera: str, source: Pixels | bytes, *, fitted: Pixels | None, stored: Picture) -> None:  # noqa: ARG002 - as See
         """Keep the picture where it is the frame's."""
         number = self._seen.get(camera, 0)
         self._seen[camera] = number + 1

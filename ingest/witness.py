@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ingest.record import RawEpisode
 from schema.episode import Episode, Picture
-from schema.picture import Pixels, decode_jpeg, resize
+from schema.picture import Pixels, decode_jpeg
 from schema.receipt import CameraClaim, Claim, is_sampled
 
 _PEAK = 255.0
@@ -36,16 +36,16 @@ class Witness:
     episode_id: str
     _cameras: dict[str, _Camera] = field(default_factory=dict)
 
-    def see(self, camera: str, source: Pixels | bytes, *, pixels: Pixels | None, stored: Picture) -> None:
-        """The next picture of a camera: as the log has it, decoded unless it passed through, and as it is stored."""
+    def see(self, camera: str, source: Pixels | bytes, *, fitted: Pixels | None, stored: Picture) -> None:
+        """The next picture of a camera: as the log has it, its pixels at the stored size unless it passed through."""
         seen = self._cameras.get(camera) or self._cameras.setdefault(camera, _Camera())
         frame = seen.pictures
         seen.pictures += 1
         seen.crc32c = google_crc32c.extend(seen.crc32c, stored.jpeg)
         if source is stored.jpeg:
             seen.passed_through += 1
-        elif pixels is not None and is_sampled(self.episode_id, frame, camera):
-            seen.psnr_db[str(frame)] = round(_psnr(pixels, stored), 2)
+        elif fitted is not None and is_sampled(self.episode_id, frame, camera):
+            seen.psnr_db[str(frame)] = round(_psnr(fitted, stored), 2)
 
     def claim(self, raw: RawEpisode, episode: Episode, *, signals: Mapping[str, NDArray[np.float64]]) -> Claim:
         """All that was seen; `signals` are the log's values in the robot's units."""
@@ -68,8 +68,7 @@ class Witness:
         )
 
 
-def _psnr(pixels: Pixels, stored: Picture) -> float:
-    """Decibels of the stored picture against the source's, scaled to the same size."""
-    wanted = resize(pixels, stored.height, stored.width).astype(np.float32)
-    mean_square = float(np.square(decode_jpeg(stored.jpeg) - wanted).mean())
+def _psnr(fitted: Pixels, stored: Picture) -> float:
+    """Decibels of the stored picture against the source's at the same size."""
+    mean_square = float(np.square(decode_jpeg(stored.jpeg) - fitted.astype(np.float32)).mean())
     return _IDENTICAL_DB if mean_square == 0 else min(_IDENTICAL_DB, 10 * float(np.log10(_PEAK**2 / mean_square)))

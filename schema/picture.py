@@ -8,6 +8,7 @@ JPEG quality 95, 4:2:0. The loader pads them to squares while it decodes.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -167,8 +168,17 @@ def taken_by_header(jpegs: Sequence[bytes], settings: ImageSettings, *, size: tu
     return [Picture(jpeg=jpeg, width=width, height=height) for jpeg in jpegs]
 
 
-def store(picture: Pixels | bytes, settings: ImageSettings) -> tuple[Picture, Pixels]:
-    """The picture as the lake keeps it, and the source's pixels (for checks on what was seen).
+class Stored(NamedTuple):
+    """A picture as the lake keeps it, and what it was made of, for checks on what was seen."""
+
+    picture: Picture
+    source: Pixels
+    fitted: Pixels
+    """The source's pixels at the stored size."""
+
+
+def store(picture: Pixels | bytes, settings: ImageSettings) -> Stored:
+    """The picture as the lake keeps it; EpisodeError where it is none, or broken.
 
     A JPEG that already fits passes byte for byte; anything else is scaled down where it must be and encoded.
     """
@@ -180,6 +190,7 @@ def store(picture: Pixels | bytes, settings: ImageSettings) -> tuple[Picture, Pi
     if max(height, width) > settings.size:
         height, width = fitted_size(height, width, size=settings.size)
     elif isinstance(picture, bytes):
-        return Picture(jpeg=picture, width=width, height=height), pixels
-    jpeg = encode_jpeg(resize(pixels, height, width), quality=settings.quality)
-    return Picture(jpeg=jpeg, width=width, height=height), pixels
+        return Stored(Picture(jpeg=picture, width=width, height=height), pixels, pixels)
+    fitted = resize(pixels, height, width)
+    jpeg = encode_jpeg(fitted, quality=settings.quality)
+    return Stored(Picture(jpeg=jpeg, width=width, height=height), pixels, fitted)

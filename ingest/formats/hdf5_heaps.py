@@ -24,7 +24,7 @@ _MARK = b"GCOL\x01\0\0\0"
 _WORDS = [int.from_bytes(_MARK[lead : lead + 4], "little") for lead in range(4)]
 """Of a mark at any byte, one of these lies on a multiple of four: comparing finds it thrice as fast as `find`."""
 _HEADER = 16
-_BLOCK_WORDS = 1 << 16
+_BLOCK_WORDS = 1 << 17
 _MAX_LOOKED_AT = 256
 _Version = tuple[str, int, int]
 """Path, size and time of modification."""

@@ -1,5 +1,6 @@
 """What a few bytes may claim, in HDF5 and in pictures, is looked at before memory is taken; holes are not zeros."""
 
+import os
 import tracemalloc
 import zlib
 from io import BytesIO
@@ -236,3 +237,32 @@ def test_a_source_that_is_itself_a_link_is_read(tmp_path):
     write_mobile_aloha(tmp_path / "real/episode_0.hdf5")
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert take(tmp_path / "link").num_frames == T
+
+
+@pytest.mark.parametrize("userblock_bytes", [0, 512])
+@pytest.mark.parametrize(
+    ("shape", "chunks"), [((5, 6, 7, 3), None), ((5, 6, 7, 3), (2, 6, 7, 3)), ((5, 9), None), ((5,), None)]
+)
+def test_rows_are_those_of_the_array_however_it_is_laid_out(tmp_path, shape, chunks, userblock_bytes):
+    wanted = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    with h5py.File(tmp_path / "a.h5", "w", userblock_size=userblock_bytes) as file:
+        file.create_dataset("x", data=wanted, chunks=chunks)
+
+    with h5py.File(tmp_path / "a.h5") as file:
+        found = list(hdf5_limits.rows_of(file["x"], file="a.h5"))
+
+    assert np.array_equal(found, wanted)
+
+
+def test_a_file_that_is_cut_while_its_rows_are_read_is_refused_by_name(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = np.ones((50, 100, 100, 3), np.uint8)
+
+    with h5py.File(tmp_path / "a.h5") as file:
+        rows = hdf5_limits.rows_of(file["x"], file="a.h5")
+        next(rows)
+        os.truncate(tmp_path / "a.h5", 100_000)
+        with pytest.raises(EpisodeError, match=r"ends before byte .*a\.h5") as caught:
+            list(rows)
+
+    assert caught.value.reason == "unreadable_hdf5"

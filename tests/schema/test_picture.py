@@ -81,7 +81,7 @@ def test_a_stored_jpeg_is_4_2_0():
     ],
 )
 def test_a_large_picture_is_scaled_to_fit(source, fitted):
-    picture, pixels = store(scene(*source), SETTINGS)
+    picture, pixels, _ = store(scene(*source), SETTINGS)
 
     assert fitted_size(*source) == fitted
     assert (picture.height, picture.width) == jpeg_size(picture.jpeg) == fitted
@@ -104,7 +104,7 @@ def test_a_fitted_size_touches_the_square_and_keeps_the_aspect(height, width, si
 def test_a_small_picture_is_never_scaled_up(height, width):
     pixels = scene(height, width)
 
-    picture, seen = store(pixels, SETTINGS)
+    picture, seen, _ = store(pixels, SETTINGS)
 
     assert (picture.height, picture.width) == (height, width)
     assert decode_jpeg(picture.jpeg).shape == pixels.shape
@@ -115,7 +115,7 @@ def test_a_small_picture_is_never_scaled_up(height, width):
 def test_a_jpeg_that_fits_passes_byte_for_byte(height, width):
     jpeg = encode_jpeg(scene(height, width), quality=60)
 
-    picture, pixels = store(jpeg, SETTINGS)
+    picture, pixels, _ = store(jpeg, SETTINGS)
 
     assert picture.jpeg == jpeg
     assert (picture.height, picture.width) == (height, width)
@@ -125,14 +125,14 @@ def test_a_jpeg_that_fits_passes_byte_for_byte(height, width):
 def test_a_jpeg_that_does_not_fit_is_encoded_anew():
     source = encode_jpeg(scene(480, 640))
 
-    picture, pixels = store(source, SETTINGS)
+    picture, pixels, _ = store(source, SETTINGS)
 
     assert jpeg_size(picture.jpeg) == (168, 224)
     assert psnr_db(decode_jpeg(picture.jpeg), resize(pixels, 168, 224)) > 36
 
 
 def test_settings_choose_size_and_quality():
-    picture, _ = store(scene(480, 640), ImageSettings(size=128, quality=50))
+    picture, *_ = store(scene(480, 640), ImageSettings(size=128, quality=50))
 
     assert jpeg_size(picture.jpeg) == (96, 128)
     assert picture.jpeg == encode_jpeg(resize(scene(480, 640), 96, 128), quality=50)
@@ -167,7 +167,7 @@ def test_a_grey_jpeg_decodes_to_three_equal_colours():
 
 
 def test_a_large_grey_jpeg_is_stored_in_colour():
-    picture, _ = store(grey_jpeg(480, 640), SETTINGS)
+    picture, *_ = store(grey_jpeg(480, 640), SETTINGS)
     assert simplejpeg.decode_jpeg_header(picture.jpeg) == (168, 224, "YCbCr", "420")
 
 
