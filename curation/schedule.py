@@ -54,13 +54,15 @@ def build(quota_C: NDArray[np.int64], num_frames_C: NDArray[np.int64], *, seed: 
 
     A lane gets frames in proportion to its slots, not an equal number: the shuffle gives the lanes of a rare
     component unequal numbers of slots, the same in every block, and every frame is to come equally often.
+
+    The last few are kept, of some megabytes each, and shared: they are read-only.
     """
     return _build(tuple(quota_C.tolist()), tuple(num_frames_C.tolist()), seed=seed, lanes=lanes)
 
 
 @lru_cache(maxsize=4)
 def _build(quotas: tuple[int, ...], frames: tuple[int, ...], *, seed: int, lanes: int) -> Schedule:
-    """Once for all orders of the same numbers in a process, since it takes a tenth of a second; it is read-only."""
+    """Once for all orders of the same numbers in a process, since it takes a tenth of a second."""
     quota_C, num_frames_C = np.array(quotas, np.int64), np.array(frames, np.int64)
     assert int(quota_C.sum()) == BLOCK
     assert lanes & (lanes - 1) == 0
@@ -71,8 +73,8 @@ def _build(quotas: tuple[int, ...], frames: tuple[int, ...], *, seed: int, lanes
     for component_S in component_B.reshape(-1, _PIECE):
         slots_CL += np.bincount(component_S * np.int64(lanes) + lane_S, minlength=slots_CL.size)
     cuts = [
-        _cut(slots_L, frames)
-        for slots_L, frames in zip(slots_CL.reshape(-1, lanes), num_frames_C.tolist(), strict=True)
+        _cut(slots_L, num_frames)
+        for slots_L, num_frames in zip(slots_CL.reshape(-1, lanes), num_frames_C.tolist(), strict=True)
     ]
     lanes_C = np.array([slots_K.size for slots_K, _ in cuts])
     begin_C = np.cumsum(lanes_C) - lanes_C

@@ -19,7 +19,7 @@ import polars as pl
 from ingest.detect import format_named
 from ingest.location import Location
 from ingest.plan import UNFORESEEN, PlannedBundle
-from ingest.record import RawEpisode, Record
+from ingest.record import RawEpisode, Record, spelled
 from ingest.standard_pictures import See
 from ingest.standardize import source_frames, source_values, standardize
 from ingest.witness import Witness
@@ -225,8 +225,7 @@ def quarantine_row(job: Job, record: Record, *, key: str, stage: Stage, error: E
 
 
 def _told(text: str) -> str:
-    """The text as a table can hold it: without credentials, and what a log brought that is no UTF-8 spelled out."""
-    return masked(text).encode("utf-8", "backslashreplace").decode("utf-8")
+    return spelled(masked(text))
 
 
 @contextmanager

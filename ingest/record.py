@@ -131,3 +131,8 @@ class Format(Protocol):
 
     def read(self, location: Location, record: Record) -> RawEpisode:
         """One record; EpisodeError with its reason where it cannot be taken."""
+
+
+def spelled(text: str) -> str:
+    """The text as a table can hold it: of a log's bytes that are no UTF-8 Python makes surrogates, here spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -124,12 +124,12 @@ class _Camera:
         size = self._size_of.of_all(jpegs)
         return None if size is None else taken_by_header(jpegs, self.settings, size=size)
 
-    def _stored(self, picture: Pixels | bytes, *, must_look: bool) -> Stored | tuple[Picture, None, None]:
-        """The picture as it is stored; its pixels too, but for a JPEG that passes through and is not black."""
+    def _stored(self, picture: Pixels | bytes, *, must_look: bool) -> Stored:
+        """The picture as it is stored; without pixels a JPEG that passes through and is surely not black."""
         if self.is_checked and isinstance(picture, bytes) and picture:
             taken = taken_by_header([picture], self.settings, size=self._size_of(picture))
             if taken and (not must_look or glimpse(picture).max() >= _SURELY_NOT_BLACK):
-                return taken[0], None, None
+                return Stored(taken[0], None, None)
         return store(picture, self.settings)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ingest.align import align
 from ingest.location import Location
-from ingest.record import RawEpisode, Record
+from ingest.record import RawEpisode, Record, spelled
 from ingest.source_rules import follow
 from ingest.standard_pictures import See, see_nothing, store_cameras
 from ingest.transforms import NEXT_STEP, TRANSFORMS, columns_for
@@ -115,8 +115,8 @@ def standardize(
         episode_id=raw.digest,
         source=source,
         embodiment=embodiment,
-        task=raw.task or source,
-        instructions=raw.instructions,
+        task=spelled(raw.task or source),
+        instructions=tuple(replace(instruction, text=spelled(instruction.text)) for instruction in raw.instructions),
         timestamp_T=timestamp_T,
         signals=signals,
         extras=extras,
@@ -125,7 +125,7 @@ def standardize(
             name: _shown_at(raw, bound_cameras[name], timestamp_T=timestamp_T) for name in cameras.pictures
         },
         absent_cameras=cameras.absent,
-        not_stored=not_stored | cameras.not_stored,
+        not_stored={spelled(name): count for name, count in (not_stored | cameras.not_stored).items()},
         provenance=Provenance(
             raw_uri=location.file_uri(record.files[0]),
             record_index=record.index,
@@ -133,15 +133,19 @@ def standardize(
             byte_stop=record.byte_stop,
             adapter=adapter[0],
             adapter_version=adapter[1],
-            notes=tuple(notes),
+            notes=tuple(map(spelled, notes)),
         ),
         success=raw.success,
-        scene=raw.scene,
-        operator=raw.operator,
+        scene=_spelled(raw.scene),
+        operator=_spelled(raw.operator),
         recorded_at=raw.recorded_at,
-        licence=licence or binding.licence,
+        licence=_spelled(licence or binding.licence),
         is_simulated=raw.is_simulated,
     )
+
+
+def _spelled(text: str | None) -> str | None:
+    return None if text is None else spelled(text)
 
 
 def source_frames(raw: RawEpisode, *, embodiment: Embodiment, binding: SourceBinding) -> RawEpisode:

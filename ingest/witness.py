@@ -37,7 +37,7 @@ class Witness:
     _cameras: dict[str, _Camera] = field(default_factory=dict)
 
     def see(self, camera: str, source: Pixels | bytes, *, fitted: Pixels | None, stored: Picture) -> None:
-        """The next picture of a camera: as the log has it, its pixels at the stored size unless it passed through."""
+        """The next picture of a camera: as the log has it, its pixels at the stored size if it was decoded."""
         seen = self._cameras.get(camera) or self._cameras.setdefault(camera, _Camera())
         frame = seen.pictures
         seen.pictures += 1
@@ -69,6 +69,6 @@ class Witness:
 
 
 def _psnr(fitted: Pixels, stored: Picture) -> float:
-    """Decibels of the stored picture against the source's at the same size."""
+    """Decibels, at most `_IDENTICAL_DB`, of the stored picture against the source's at the same size."""
     mean_square = float(np.square(decode_jpeg(stored.jpeg) - fitted.astype(np.float32)).mean())
     return _IDENTICAL_DB if mean_square == 0 else min(_IDENTICAL_DB, 10 * float(np.log10(_PEAK**2 / mean_square)))

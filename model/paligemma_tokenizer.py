@@ -8,14 +8,11 @@ import logging
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 
 from model.tokenizer import Prompts, clean
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 HUB = "google/paligemma-3b-pt-224"
 """Where the tokenizer is published, behind a licence."""
@@ -24,20 +21,33 @@ _PAD = 0
 _log = logging.getLogger(__name__)
 
 
+class HubTokenizer(Protocol):
+    """What is asked of a tokenizer of transformers."""
+
+    bos_token_id: int | None
+    name_or_path: str
+
+    def encode(self, text: str, /, *, add_special_tokens: bool, split_special_tokens: bool) -> list[int]:
+        """The tokens of a text."""
+
+    def decode(self, tokens: list[int], /) -> str:
+        """The text of tokens."""
+
+
 class PaligemmaTokenizer:
     """Prompts as π0's released weights know them; a `Tokenizer` (tokenizer.py)."""
 
-    def __init__(
-        self, tokenizer: "PreTrainedTokenizerBase", *, max_tokens: int = 48, vocab_size: int = 257_152
-    ) -> None:
+    def __init__(self, tokenizer: HubTokenizer, *, max_tokens: int = 48, vocab_size: int = 257_152) -> None:
         self.max_tokens, self.vocab_size = max_tokens, vocab_size
         self._tokenizer = tokenizer
         self._newline = self._tokens("\n")
-        if tokenizer.bos_token_id is None or not self._newline:
+        bos = tokenizer.bos_token_id
+        if bos is None or not self._newline:
             raise ValueError(
-                f"{tokenizer.name_or_path!r} has bos {tokenizer.bos_token_id!r} and newline {self._newline!r}, "
+                f"{tokenizer.name_or_path!r} has bos {bos!r} and newline {self._newline!r}, "
                 "expected tokens for both: it is no PaliGemma tokenizer"
             )
+        self._bos = bos
         self.encode = lru_cache(65_536)(self._encode)
         """The tokens of a text, at most `max_tokens`; remembered, so that a text that is cut is told of once."""
 
@@ -77,9 +87,8 @@ class PaligemmaTokenizer:
         return tuple(tokens[: self.max_tokens])
 
     def _whole(self, text: str) -> list[int]:
-        return [self._tokenizer.bos_token_id, *self._tokens(clean(text)), *self._newline]
+        return [self._bos, *self._tokens(clean(text)), *self._newline]
 
     def _tokens(self, text: str) -> list[int]:
         """Without what marks beginning and end; text that looks like a special token is text."""
-        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
-        return tokens
+        return self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)

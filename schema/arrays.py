@@ -1,4 +1,4 @@
-"""Arrow's numbers as numpy's, as they lie in memory."""
+"""Arrow's numbers as numpy's, as they lie in memory, and bytes as functions written in C take them."""
 
 from typing import Any
 

@@ -172,13 +172,16 @@ class Stored(NamedTuple):
     """A picture as the lake keeps it, and what it was made of, for checks on what was seen."""
 
     picture: Picture
-    source: Pixels
-    fitted: Pixels
-    """The source's pixels at the stored size."""
+    source: Pixels | None
+    """uint8 RGB `[H, W, 3]` as the log has it; None where nothing was decoded."""
+    fitted: Pixels | None
+    """The same at the stored size."""
 
 
 def store(picture: Pixels | bytes, settings: ImageSettings) -> Stored:
-    """The picture as the lake keeps it; EpisodeError where it is none, or broken.
+    """The picture as the lake keeps it, with its pixels.
+
+    EpisodeError "bad_picture" where it is no RGB picture, "bad_jpeg" or "absurd_size" as `decode_jpeg` says.
 
     A JPEG that already fits passes byte for byte; anything else is scaled down where it must be and encoded.
     """

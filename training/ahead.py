@@ -23,7 +23,7 @@ GAP_BYTES = 16 * 2**10
 _REQUESTS = 6
 """At the same time."""
 _MOST_AT_ONCE = 2 * _REQUESTS
-"""Pieces asked for: as many again wait for a thread, so that none is ever idle."""
+"""Pieces asked for while somebody waits: as many again wait for a thread, so that none is idle then."""
 _FIRST_GUESS = 64 * 2**10
 """Bytes of a sample's pictures, before any was seen."""
 _Frame = tuple[int, int]
@@ -168,23 +168,13 @@ class Ahead:
             if uses is None or uses[0][0] != number:  # asked for with another of its piece
                 heappop(self._queue)
                 continue
-            if self._coming >= self._at_once(number - self._now, horizon=max(self._at_least, reach // 4)):
+            horizon = max(self._at_least, reach // 4)
+            if self._coming >= at_once(number - self._now, least=self._at_least, horizon=horizon):
                 return
             room = int((self._memory_bytes - self._held_bytes) / self._sample_bytes)
             if room < 1 and number >= self._now + self._at_least:
                 return
             self._order(piece, until=self._now + reach, at_most=max(1, room))
-
-    def _at_once(self, left: int, *, horizon: int) -> int:
-        """How many pieces may be on their way when the next one is needed after so many samples.
-
-        None beyond the horizon, then few, since a burst of requests takes the processors from decoding; all before who
-        waits.
-        """
-        if left >= horizon:
-            return 0
-        hurry = min(1.0, (horizon - left) / max(1, horizon - self._at_least))
-        return max(1, round(_MOST_AT_ONCE * hurry**2))
 
     def _order(self, piece: _Piece, *, until: int, at_most: int) -> None:
         """Ask for the piece's samples before `until`, the soonest of them."""
@@ -267,3 +257,15 @@ def _together(spans: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
         group.append((offset, length))
     if group:
         yield group
+
+
+def at_once(left: int, *, least: int, horizon: int) -> int:
+    """How many pieces may be on their way when the next one is needed after `left` samples.
+
+    None from the horizon on (in samples, at least `least`), then few, since a burst of requests takes the processors
+    from decoding, and all of them once only `least` samples are left.
+    """
+    if left >= horizon:
+        return 0
+    hurry = min(1.0, (horizon - left) / max(1, horizon - least))
+    return max(1, round(_MOST_AT_ONCE * hurry**2))

@@ -26,6 +26,9 @@ from training.shard_cache import EpisodeFrames, Place, ShardCache, Wanted
 from training.square_picture import decode_centred
 
 _RUNS_AT_HAND = 1 << 14
+_FOUND_AT_ONCE = 4
+"""Samples whose pictures are found before the first of them is decoded. Python between decodings runs in a core whose
+caches the decoder has filled, and takes twice as long; but while one thread runs Python the others wait for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -119,12 +122,11 @@ class Filler:
 
     def fill(self, batch: Batch, samples: Sequence[Sample]) -> None:
         """Fill these rows; SchemaError that names shard and sample where bytes are gone or broken."""
-        episodes = self.fill_numbers(batch, samples)
-        # All pictures are found before the first is decoded: what Python does in between runs in a core whose caches
-        # the decoder has filled, and takes twice as long.
-        found = [self._pictures(batch, *pair) for pair in zip(samples, episodes, strict=True)]
-        for picture in chain.from_iterable(found):
-            self._decode(picture)
+        pairs = list(zip(samples, self.fill_numbers(batch, samples), strict=True))
+        for start in range(0, len(pairs), _FOUND_AT_ONCE):
+            found = [self._pictures(batch, *pair) for pair in pairs[start : start + _FOUND_AT_ONCE]]
+            for picture in chain.from_iterable(found):
+                self._decode(picture)
 
     def fill_numbers(self, batch: Batch, samples: Sequence[Sample]) -> list[EpisodeFrames]:
         """Fill these rows but for their pictures; gives back the episodes that they are of."""

@@ -54,7 +54,7 @@ class Place(NamedTuple):
     height: int
     width: int
     """What it decodes to."""
-    crc32c: int = _NO_CHECKSUM
+    crc32c: int
 
     def check(self, jpeg: Bytes) -> None:
         """EpisodeError "crc_mismatch" where these bytes are not those that were written here."""
@@ -193,7 +193,7 @@ class ShardCache:
             cameras={
                 name: places
                 for name in wanted.cameras
-                if (places := _places(columns.get(f"camera.{name}"))) is not None
+                if (places := _places(columns.get(f"camera.{name}"), shard)) is not None
             },
         )
 
@@ -222,7 +222,7 @@ class _Parquet:
 
 _OPEN = 1024
 """Shards of which the files are kept mapped, or their footers at hand."""
-_PLACE = np.dtype([("offset", "i8"), ("length", "i4"), ("height", "u2"), ("width", "u2"), ("crc32c", "i8")])
+_PLACE = np.dtype(list(zip(Place._fields, ("i8", "i4", "u2", "u2", "i8"), strict=True)))
 """The record of a `Place`."""
 _LEAVES = Place._fields
 """Of a camera's struct; Parquet passes over those that a shard of an older version lacks."""
@@ -240,14 +240,16 @@ def _joined(columns: dict[str, pa.ChunkedArray], signals: tuple[str, ...], shard
     return np.concatenate(present, axis=1, out=joined, casting="unsafe")
 
 
-def _places(column: pa.ChunkedArray | None) -> CameraPlaces | None:
+def _places(column: pa.ChunkedArray | None, shard: str) -> CameraPlaces | None:
     if column is None or column.null_count:
         return None
-    leaves = {
+    leaves: dict[str, NDArray[np.integer] | np.int64] = {
         field.name: as_numpy(leaf) for field, leaf in zip(column.type, column.combine_chunks().flatten(), strict=True)
     }
+    leaves.setdefault("crc32c", np.int64(_NO_CHECKSUM))
+    if absent := set(_LEAVES) - leaves.keys():
+        raise SchemaError(f"pictures have no {sorted(absent)} in {shard}.parquet; `lake verify`, and ingest it anew")
     place_T = np.empty(len(column), _PLACE)
-    place_T["crc32c"] = _NO_CHECKSUM
-    for name, leaf_T in leaves.items():
-        place_T[name] = leaf_T
+    for name in _LEAVES:
+        place_T[name] = leaves[name]
     return CameraPlaces(place_T=place_T)

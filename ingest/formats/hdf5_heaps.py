@@ -3,7 +3,7 @@
 A collection is "GCOL", a version, its size and objects, each with an index, a count of references, its size and bytes
 padded to eight (HDF5 File Format Specification 3.0, III.E).
 """
-# Legend: N words of a block, L leads (how far a word stands in the mark), W windows, M bytes of the mark.
+# Legend: N words of a block, B its bytes, L leads (how far a word stands in the mark), W windows, M bytes of the mark.
 
 import os
 import struct
@@ -35,20 +35,18 @@ _looked_at: OrderedDict[_Version, int | None] = OrderedDict()
 def check_heaps(path: Path, *, file: str) -> None:
     """EpisodeError "unreadable_hdf5" where an object of a heap has no size that fits its collection."""
     version = _version(path)
-    if not _is_known(version):
-        _look_at(path, version, feed=len)
-    _refuse(version, file=file)
+    _refuse(_looked_at.get(version) if _need_not_look(version) else _look_at(path, version, feed=_nobody), file=file)
 
 
 def checked_digest(path: Path, *, file: str) -> str:
     """The digest of a file's bytes; what `check_heaps` asks is answered, and may be raised, from the same reading."""
     hasher = Hasher()
     version = _version(path)
-    if _is_known(version):
+    if _need_not_look(version):
+        _refuse(_looked_at.get(version), file=file)
         feed_file(hasher, path)
     else:
-        _look_at(path, version, feed=hasher.update)
-    _refuse(version, file=file)
+        _refuse(_look_at(path, version, feed=hasher.update), file=file)
     return hasher.hexdigest()
 
 
@@ -62,43 +60,48 @@ def _version(path: Path) -> _Version:
     return str(path), state.st_size, state.st_mtime_ns
 
 
-def _is_known(version: _Version) -> bool:
+def _need_not_look(version: _Version) -> bool:
+    """Whether the file was looked at, or is too large to be."""
     _, size_bytes, _ = version
     return size_bytes > MAX_BYTES or version in _looked_at
 
 
-def _refuse(version: _Version, *, file: str) -> None:
-    broken = _looked_at.get(version)
+def _nobody(_: memoryview) -> None:
+    """Fed where only the marks are asked for."""
+
+
+def _refuse(broken: int | None, *, file: str) -> None:
     if broken is not None:
         raise EpisodeError("unreadable_hdf5", f"the heap of texts is broken at byte {broken}: fetch again {file}")
 
 
-def _look_at(path: Path, version: _Version, *, feed: Callable[[memoryview], object]) -> None:
-    """Note where the first broken object stands; all bytes are fed, unless one is broken."""
+def _look_at(path: Path, version: _Version, *, feed: Callable[[memoryview], object]) -> int | None:
+    """Where the first broken object stands, noted too; all bytes are fed, unless one is broken."""
     _, size_bytes, _ = version
     with path.open("rb", buffering=0) as stream:
         broken = (_broken_object(stream.fileno(), place, size_bytes) for place in _marks(stream, feed=feed))
-        _looked_at[version] = next((place for place in broken if place is not None), None)
+        first = _looked_at[version] = next((place for place in broken if place is not None), None)
     while len(_looked_at) > _MAX_LOOKED_AT:
         _looked_at.popitem(last=False)
+    return first
 
 
 def _marks(stream: FileIO, *, feed: Callable[[memoryview], object]) -> Iterator[int]:
     """Where each mark begins, in order, in a file that nobody writes to; its bytes are fed on the way."""
     words_N = np.empty(_BLOCK_WORDS, "<u4")
-    bytes_N = words_N.view(np.uint8)
+    bytes_B = words_N.view(np.uint8)
     start = 0
     while size := stream.readinto(words_N.data):
         count = size // 4
         used = 4 * count or size  # the rest is read again, but for the last bytes of a file
-        feed(bytes_N.data[:used])
+        feed(bytes_B.data[:used])
         found_LN = [words_N[:count] == word for word in _WORDS]
         if any(found_N.any() for found_N in found_LN):
             places = np.sort(np.concatenate([4 * np.flatnonzero(each) - lead for lead, each in enumerate(found_LN)]))
             is_inside = (places >= 0) & (places <= 4 * count - len(_MARK))
             is_mark = ~is_inside
             if is_inside.any():
-                bytes_WM = sliding_window_view(bytes_N[: 4 * count], len(_MARK))
+                bytes_WM = sliding_window_view(bytes_B[: 4 * count], len(_MARK))
                 is_mark[is_inside] = (bytes_WM[places[is_inside]] == np.frombuffer(_MARK, np.uint8)).all(axis=1)
             for place in (int(start + place) for place in places[is_mark] if start + place >= 0):
                 if os.pread(stream.fileno(), len(_MARK), place) == _MARK:

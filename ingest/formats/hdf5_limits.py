@@ -96,8 +96,11 @@ def check(dataset: h5py.Dataset, *, name: str, file: str) -> None:
 
 
 def rows_of(dataset: h5py.Dataset, *, file: str) -> Iterator[Any]:
-    """The rows one by one, read in whole chunks, never more than a few at a time."""
-    if dataset.dtype == np.uint8 and _row_bytes(dataset) and dataset.file.driver == "sec2":
+    """The rows `[*dataset.shape[1:]]` one by one, read in whole chunks, never more than a few at a time.
+
+    EpisodeError "unreadable_hdf5" where the file ends before, or its bytes are broken.
+    """
+    if dataset.dtype == np.uint8 and _row_bytes(dataset) and dataset.file.driver == "sec2":  # a file of the system's
         with whole(file):
             offset = dataset.id.get_offset()  # None where it is in chunks
         if offset is not None:
@@ -113,13 +116,12 @@ def rows_of(dataset: h5py.Dataset, *, file: str) -> Iterator[Any]:
 
 
 def _laid_out(dataset: h5py.Dataset, offset: int, *, file: str) -> Iterator[Pixels]:
-    """The rows of bytes that lie one after the other in the file, without HDF5, which takes half as long again."""
-    with whole(file):
-        descriptor = dataset.file.id.get_vfd_handle()
+    """Rows uint8 `[*dataset.shape[1:]]` that lie one after the other, without HDF5, which takes half as long again."""
     size_bytes = _row_bytes(dataset)
     for place in range(offset, offset + len(dataset) * size_bytes, size_bytes):
         row = np.empty(dataset.shape[1:], np.uint8)
         with whole(file):
+            descriptor = dataset.file.id.get_vfd_handle()  # asked anew: it is gone where the file was closed meanwhile
             if os.preadv(descriptor, [row.reshape(-1).data], place) < size_bytes:
                 raise OSError(f"it ends before byte {place + size_bytes}")
         yield row

@@ -202,26 +202,28 @@ _Part = tuple[str, Numbers | None, tuple[str, ...]]
 def _numbers(message: Message) -> Iterator[_Part]:
     """Every numeric part of a message, and what else it carries: raw bytes, lists of messages."""
     value, kind = message.value, message.kind.rpartition("/")[2]
-    if kind == "JointState" and _has(value, "name", "position", "velocity", "effort"):
-        yield from _joints(value, tuple(value.name), ("position", "velocity", "effort"))
-    elif kind == "JointTrajectory" and _has(value, "points", "joint_names"):
-        if len(value.points) == 1:  # more points are a plan, not the command of this moment
-            point, names = value.points[0], tuple(value.joint_names)
-            yield from _joints(point, names, ("positions", "velocities", "accelerations", "effort"))
-    else:
-        yield from _walk(value, "")
+    try:
+        if kind == "JointState":
+            return iter(_joints(value, value.name, ("position", "velocity", "effort")))
+        if kind == "JointTrajectory":
+            points, names = value.points, value.joint_names
+            parts = ("positions", "velocities", "accelerations", "effort")
+            # More points than one are a plan, not the command of this moment.
+            return iter(_joints(points[0], names, parts) if len(points) == 1 else [])
+    except (AttributeError, TypeError, ValueError):
+        pass  # a bag brings definitions of its own: it is not what its kind's name says
+    return _walk(value, "")
 
 
-def _has(value: Any, *names: str) -> bool:
-    """Whether a message is what its kind's name says: a bag brings definitions of its own."""
-    return all(hasattr(value, name) for name in names)
-
-
-def _joints(value: Any, names: tuple[str, ...], parts: tuple[str, ...]) -> Iterator[_Part]:
-    for part in parts:
-        row = np.asarray(getattr(value, part), np.float64)
-        if len(row):
-            yield part, row if len(row) == len(names) == len(set(names)) else None, names
+def _joints(value: Any, names: Sequence[str], parts: tuple[str, ...]) -> list[_Part]:
+    """The parts that hold anything; TypeError, ValueError or AttributeError where it is no such message."""
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"found the names {names!r:.80}, expected a list of texts")
+    rows = [(part, np.asarray(getattr(value, part), np.float64)) for part in parts]
+    is_known = len(set(names)) == len(names)
+    return [
+        (part, row if is_known and len(row) == len(names) else None, tuple(names)) for part, row in rows if len(row)
+    ]
 
 
 def _walk(value: Any, prefix: str) -> Iterator[_Part]:
@@ -268,7 +270,17 @@ def is_colour(message: Message) -> bool:
 
 
 def picture_of(message: Message) -> NDArray[np.uint8] | bytes:
-    """The picture of a message: RGB, or its encoded bytes; EpisodeError "bad_picture" where the sizes disagree."""
+    """The picture of a message: RGB, or its encoded bytes; EpisodeError "bad_picture" where it is none.
+
+    That is where its sizes disagree, or where the bag defines its kind in another way.
+    """
+    try:
+        return _picture_of(message)
+    except (AttributeError, TypeError) as error:
+        raise EpisodeError("bad_picture", f"{message.topic} is a {message.kind} without a picture: {error}") from error
+
+
+def _picture_of(message: Message) -> NDArray[np.uint8] | bytes:
     value = message.value
     if message.kind.endswith("CompressedImage"):
         return bytes(value.data)

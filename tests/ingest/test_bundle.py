@@ -6,6 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import h5py
 import pytest
 
 from ingest import bundle as bundles
@@ -13,6 +14,7 @@ from ingest.bundle import Job, run_bundle, sweep_spools
 from ingest.formats import aloha
 from ingest.job import Request, prepare
 from ingest.plan import make_plan
+from schema.commit import commit
 from schema.errors import EpisodeError
 from schema.lake import Lake
 from tests.ingest.driving import aloha_source
@@ -177,3 +179,18 @@ def test_what_a_log_brings_that_is_no_text_is_spelled_out_in_its_quarantine_row(
 
     assert {row["message"] for row in rows} == {r"a codec called '\ud800'"}
     assert all(row["traceback"].encode("utf-8") for row in rows)
+
+
+def test_what_a_log_brings_that_is_no_text_is_spelled_out_in_its_episodes(planned):
+    lake, job, bundle = planned
+    for path in sorted(Path(job.location.uri.removeprefix("file://")).glob("*.hdf5")):
+        if path.stem != "episode_1":
+            with h5py.File(path, "a") as file:
+                file.attrs.update(dict.fromkeys(("task", "language", "recorded_in", "license"), b"caf\xe9"))
+
+    done = run_bundle(job, bundle)
+    commit(lake, [done])
+
+    rows = lake.episodes().collect().rows(named=True)
+    assert [row["task"] for row in rows] == [r"caf\udce9"] * 2
+    assert all(r"recorded_in: caf\udce9" in row["notes"] for row in rows)

@@ -207,3 +207,14 @@ def test_a_picture_whose_frame_stands_twice_is_held_until_both_have_come(lake, m
     with remote, Loader(lock, batch_size=6) as near:
         assert_same_batches(remote, near, count=150)
         assert not remote.shards._segments._held  # nothing had to be fetched by whole segments
+
+
+@pytest.mark.parametrize(
+    ("left", "pieces"), [(-5, 12), (0, 12), (64, 12), (320, 3), (500, 1), (575, 1), (576, 0), (9000, 0)]
+)
+def test_the_sooner_a_piece_is_needed_the_more_are_asked_for_at_once(left, pieces):
+    assert ahead.at_once(left, least=64, horizon=576) == pieces
+
+
+def test_where_the_horizon_is_what_is_needed_at_least_all_are_asked_for_before_it():
+    assert [ahead.at_once(left, least=64, horizon=64) for left in (0, 63, 64)] == [12, 12, 0]
