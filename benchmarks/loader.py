@@ -4,7 +4,7 @@
     ./run python benchmarks/loader.py --resume 1000      # so many random positions, bit-identical batches
     ./run python benchmarks/loader.py --soak 30          # minutes; fails where memory grows
 
-Makes a lake of three 224×224 cameras at about 17 kB a picture, ten times as large as the order's windows, and locks
+Makes a lake of three 224×224 cameras at about 19 kB a picture, ten times as large as the order's windows, and locks
 it; and another of 224×168 pictures, as 480×640 ones are stored. The limit is a bare loop that decodes such JPEGs with
 the same number of threads into reused buffers and does nothing else. Speeds are medians over rounds, and ratios medians
 of the ratio within each round, since machines drift; `least` is the ratio of the least processor times, which other
@@ -51,7 +51,7 @@ chunk: {steps: 50}
 
 
 def textured_jpegs(count: int, *, height: int = 224) -> list[bytes]:
-    """Pictures 224 wide with as much detail as a camera's: about 17 kB each at quality 95 where they are square."""
+    """Pictures 224 wide with as much detail as a camera's: about 19 kB each at quality 95 where they are square."""
     random = np.random.default_rng(0)
     rows = np.linspace(0, 255, 224)
     jpegs = []

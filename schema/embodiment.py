@@ -121,7 +121,7 @@ class Signal(_Table):
 
 
 class Camera(_Table):
-    """A named view; its role decides model slot and augmentation."""
+    """A named view, and the role by which a recipe's `cameras` may ask for it."""
 
     name: Name
     role: CameraRole
