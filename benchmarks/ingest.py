@@ -257,7 +257,7 @@ def held_to(cpus: int) -> Iterator[None]:
 def limits(folder: Path, rounds: int) -> None:
     """Print ours against the bare loop, per kind of format."""
     kinds: dict[str, tuple[Path, Callable[[Path], None]]] = {
-        "raw arrays": (write_arrays(folder / "arrays", episodes=12, frames=ARRAY_FRAMES), bare_arrays),
+        "raw arrays": (write_arrays(folder / "arrays", episodes=24, frames=ARRAY_FRAMES), bare_arrays),
         "video": (write_videos(folder / "videos", episodes=3, frames=VIDEO_FRAMES), bare_videos),
         "pass-through": (write_jpegs(folder / "jpegs", episodes=12, frames=JPEG_FRAMES), bare_bytes),
     }

@@ -5,19 +5,16 @@ written: both would pass for data.
 """
 # Legend: T frames.
 
-import os
 import zlib
 from collections.abc import Iterator, Mapping
 from math import ceil, prod
 from typing import Any
 
 import h5py
-import numpy as np
 
 from ingest.formats.hdf5 import whole
 from schema.episode import Numbers
 from schema.errors import EpisodeError
-from schema.picture import Pixels
 
 MAX_NUMBERS_BYTES = 512 << 20
 """All numbers of one episode; an hour of 100 float64 streams at 50 Hz is 144 MB."""
@@ -100,12 +97,6 @@ def rows_of(dataset: h5py.Dataset, *, file: str) -> Iterator[Any]:
 
     EpisodeError "unreadable_hdf5" where the file ends before, or its bytes are broken.
     """
-    if dataset.dtype == np.uint8 and _row_bytes(dataset) and dataset.file.driver == "sec2":  # a file of the system's
-        with whole(file):
-            offset = dataset.id.get_offset()  # None where it is in chunks
-        if offset is not None:
-            yield from _laid_out(dataset, offset, file=file)
-            return
     step = 1
     if dataset.chunks and dataset.dtype.kind != "O":  # buffers of any length come one at a time
         step = max(1, min(dataset.chunks[0], _BLOCK_ROWS, MAX_BLOCK_BYTES // max(1, _row_bytes(dataset))))
@@ -113,18 +104,6 @@ def rows_of(dataset: h5py.Dataset, *, file: str) -> Iterator[Any]:
         with whole(file):
             rows = dataset[start : start + step]
         yield from rows
-
-
-def _laid_out(dataset: h5py.Dataset, offset: int, *, file: str) -> Iterator[Pixels]:
-    """Rows uint8 `[*dataset.shape[1:]]` that lie one after the other, without HDF5, which takes half as long again."""
-    size_bytes = _row_bytes(dataset)
-    for place in range(offset, offset + len(dataset) * size_bytes, size_bytes):
-        row = np.empty(dataset.shape[1:], np.uint8)
-        with whole(file):
-            descriptor = dataset.file.id.get_vfd_handle()  # asked anew: it is gone where the file was closed meanwhile
-            if os.preadv(descriptor, [row.reshape(-1).data], place) < size_bytes:
-                raise OSError(f"it ends before byte {place + size_bytes}")
-        yield row
 
 
 def digest_stored(hasher: Any, dataset: h5py.Dataset, *, file: str) -> None:
