@@ -9,22 +9,20 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import PurePosixPath
 from typing import cast
 
-from ingest.formats import aloha, bridge_raw, droid_raw, lerobot, mcap, rlds, robomimic, rosbag, zarr_replay
 from ingest.location import Location
 from ingest.oxe.table import oxe_embodiment
 from ingest.record import Discovery, Format
 from schema.embodiment import Embodiment, builtin_embodiments, load_embodiment
 from schema.errors import ConfigError, SourceError
 
-FORMATS: tuple[Format, ...] = tuple(
-    cast(Format, module)
-    for module in (rlds, lerobot, aloha, droid_raw, bridge_raw, robomimic, zarr_replay, mcap, rosbag)
-)
-"""Every format of robomix's own, in the order in which a location is tried."""
+FORMATS = ("rlds", "lerobot", "aloha", "droid_raw", "bridge_raw", "robomimic", "zarr_replay", "mcap", "rosbag")
+"""Robomix's own, in the order in which a location is tried: modules of `ingest.formats`, each imported when it is asked
+for, since their libraries take as long to import as all else of a worker."""
 ENTRY_POINTS = "robomix.formats"
 _LOG = re.compile(r"\.(tfrecord|hdf5|h5|mcap|bag|db3|zarr\.zip)(?=-\d+-of-\d+$|$)")
 """Endings of files that are logs of one format or another."""
@@ -32,9 +30,8 @@ _LOG = re.compile(r"\.(tfrecord|hdf5|h5|mcap|bag|db3|zarr\.zip)(?=-\d+-of-\d+$|$
 
 def format_named(name: str) -> Format:
     """The format of that name; ConfigError lists the choices."""
-    for item in FORMATS:
-        if name == item.NAME:
-            return item
+    if name in FORMATS:
+        return cast(Format, import_module(f"ingest.formats.{name}"))
     if name in (found := _entry_points()):
         return _loaded(found[name])
     raise ConfigError(f"unknown format {name!r}: choose one of {_choices()}")
@@ -43,7 +40,7 @@ def format_named(name: str) -> Format:
 @cache
 def _entry_points() -> dict[str, EntryPoint]:
     """The installed packages' formats by name; ConfigError where two claim one name."""
-    taken = {item.NAME: "robomix" for item in FORMATS}
+    taken = dict.fromkeys(FORMATS, "robomix")
     found: dict[str, EntryPoint] = {}
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: (point.name, point.value)):
         if point.name in taken and taken[point.name] != point.value:  # an editable install may list one twice
@@ -79,7 +76,7 @@ def _loaded(point: EntryPoint) -> Format:
 def _formats() -> Iterator[Format]:
     """Robomix's own formats, then those of other packages."""
     others = _entry_points()  # before the first is tried, so that a clash of names never goes unseen
-    yield from FORMATS
+    yield from map(format_named, FORMATS)
     yield from map(_loaded, others.values())
 
 
@@ -128,7 +125,7 @@ def _kind(file: str) -> str:
 
 
 def _choices() -> str:
-    return ", ".join([*(item.NAME for item in FORMATS), *_entry_points()])
+    return ", ".join([*FORMATS, *_entry_points()])
 
 
 def find_embodiment(discovery: Discovery, wanted: str | None) -> Embodiment:
@@ -145,7 +142,7 @@ def find_embodiment(discovery: Discovery, wanted: str | None) -> Embodiment:
                 f"add a [sources.{discovery.format}] table (`--dry-run` prints a draft of one)"
             )
         return embodiment
-    if discovery.format == rlds.NAME and (named := oxe_embodiment(discovery.name)) is not None:
+    if discovery.format == "rlds" and (named := oxe_embodiment(discovery.name)) is not None:
         return named
     known = builtin_embodiments()
     fitting: list[Embodiment] = []

@@ -15,6 +15,7 @@ from schema.digest import digest_bytes
 from schema.gc import find_garbage
 from schema.lake import Lake
 from schema.verify import verify
+from tests.forked import Forked
 from tests.ingest.writers import write_aloha
 
 REPO = Path(__file__).parents[2]
@@ -70,21 +71,26 @@ def aloha_source(folder: Path, num_episodes: int = 4, *, first: int = 0, steps: 
 
 
 def start(
-    words: list[str], cluster: Mapping[str, str], *, cwd: Path = REPO, driver: str | None = None, **env: str
+    words: list[str],
+    cluster: Mapping[str, str],
+    *,
+    cwd: Path = REPO,
+    driver: str | None = None,
+    is_fresh: bool = False,
+    **env: str,
 ) -> Any:
-    """A process of `robomix` with these words, or of one of DRIVERS; an empty variable is taken from it."""
-    command = [sys.executable, str(REPO / "robomix.py")]
-    if driver is not None:
-        command = [sys.executable, "-c", f"{DRIVERS[driver]}\nrobomix.main()"]
-        env = {"PYTHONPATH": str(REPO)} | env
-    return subprocess.Popen(
-        [*command, *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=cwd,
-        env={name: value for name, value in {**os.environ, **_THREADS, **cluster, **env}.items() if value},
-    )
+    """A process of `robomix` with these words, or of one of DRIVERS; an empty variable is taken from it.
+
+    A driver has imported Ray before it has its variables, unless it is to be fresh.
+    """
+    ours = {} if driver is None else {"PYTHONPATH": str(REPO)}
+    env = {name: value for name, value in {**os.environ, **_THREADS, **cluster, **ours, **env}.items() if value}
+    script = f"{DRIVERS[driver]}\nrobomix.main()" if driver else ""
+    if driver and not is_fresh:
+        return Forked(script, words, cwd=cwd, env=env)
+    program = ["-c", script] if driver else [str(REPO / "robomix.py")]
+    command = [sys.executable, *program, *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, env=env)
 
 
 def run(

@@ -49,7 +49,7 @@ def test_each_format_is_recognised_and_no_other_claims_it(tmp_path, write, name)
     found, discovery = detect(location, None)
 
     assert (found.NAME, discovery.format) == (name, name)
-    assert [item.NAME for item in FORMATS if item.discover(location) is not None] == [name]
+    assert [form for form in FORMATS if format_named(form).discover(location) is not None] == [name]
 
 
 def test_an_empty_folder_is_a_source_error(tmp_path):

@@ -70,7 +70,7 @@ def test_an_ingest_from_s3_to_s3_that_loses_a_node_is_that_of_an_undisturbed_run
     with two_nodes() as cluster:
         calm = ended(undisturbed)
         words = [*words, f"{s3_lake_uri}/lake", "--ray-address", cluster.address]
-        driver = start(words, cluster.environment, driver="telling")
+        driver = start(words, cluster.environment, driver="telling", is_fresh=True)  # Ray reads as it is imported
         midst = wait_for_work(tmp_path / "told", cluster.second, driver)
         cluster.lose_second()
         found = ended(driver)

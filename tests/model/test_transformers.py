@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
+import transformers
 from torch import nn
 
 from model.config import tiny
@@ -11,10 +12,6 @@ from model.observation import Observation
 from model.pi0 import Pi0
 from model.time_embedding import embed_time
 from model.weights import load_pi0
-
-transformers = pytest.importorskip("transformers", minversion="5.4")
-if not hasattr(transformers, "PI0ForConditionalGeneration"):
-    pytest.skip("this transformers has no π0", allow_module_level=True)
 
 BATCH, CAMERAS, HORIZON, SIZES = 3, 3, 10, tiny()
 IMAGE = SIZES.vocab_size

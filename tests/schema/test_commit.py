@@ -1,8 +1,7 @@
 """The commit protocol: no episode twice and none lost, whoever commits at once and wherever a driver dies."""
 
-import multiprocessing
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
@@ -16,6 +15,7 @@ from schema.commit import OUTCOMES, Bundle, commit, compact, done_bundles, tally
 from schema.errors import SchemaError
 from schema.lake import Lake
 from schema.tables import TABLES
+from tests import forked
 from tests.lakes import annotation_row, catalogue_row, quarantine_row
 
 
@@ -161,13 +161,13 @@ def test_drivers_in_threads_take_every_episode_once(lake, drivers):
 
 @pytest.mark.slow
 def test_five_drivers_in_processes_take_every_episode_once(local_lake):
-    with ProcessPoolExecutor(5, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with forked.pool(5) as pool:
         answers = list(pool.map(drive, [local_lake.uri] * 5, range(5)))
     check_drivers(local_lake, answers)
 
 
 def test_two_drivers_in_processes_share_a_lake(lake):
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with forked.pool(2) as pool:
         answers = list(pool.map(drive, [lake.uri] * 2, range(2)))
     check_drivers(lake, answers)
 

@@ -17,7 +17,7 @@ from fleet import faults
 from fleet.faults import CUT_FILE
 from fleet.robots import ROBOTS
 from ingest.conventions.verdict import ConventionError
-from ingest.detect import FORMATS, detect
+from ingest.detect import FORMATS, detect, format_named
 from ingest.job import Report, Request, ingest
 from ingest.location import Location
 from schema.errors import ConfigError
@@ -201,7 +201,7 @@ def test_no_format_takes_another_ones_logs_for_its_own(studio, robot, form):
     location, reader = Location.of(str(studio.log(robot, form))), READER.get(form, form)
 
     assert reader == detect(location, None)[0].NAME
-    assert [item.NAME for item in FORMATS if item.discover(location) is not None] == [reader]
+    assert [name for name in FORMATS if format_named(name).discover(location) is not None] == [reader]
 
 
 @pytest.mark.parametrize(("robot", "form", "fault"), [case for case in CROSS if case[2] != CUT_FILE])
