@@ -237,7 +237,8 @@ class Ahead:
         for samples in taken:
             shown = {camera for sample in samples for camera in self._filler.shown(sample, episode) if camera}
             frame = samples[0].frame
-            spans[first.run, frame] = {episode.cameras[camera][frame][:2] for camera in shown}
+            places = episode.places(frame)
+            spans[first.run, frame] = {places[camera][:2] for camera in shown}
         pictures: dict[int, bytes] = {}
         for run in _together(sorted(set().union(*spans.values()))):
             start = run[0][0]

@@ -150,7 +150,10 @@ class Loader:
         self._turn += 1
         if self._pool is None:
             return _Pending(batch, samples, [_done(lambda: self._fill(batch, samples))])
-        parts = [samples[start :: self._threads] for start in range(self._threads)]
+        # What is waited for now is cut into many parts; else into few, since Python that begins anew in a core whose
+        # caches the decoder has filled takes twice as long.
+        count = -(-self._threads // _AHEAD) if self._pending else self._threads
+        parts = [samples[start::count] for start in range(count)]
         return _Pending(batch, samples, [self._pool.submit(self._fill, batch, part) for part in parts if part])
 
     def _fill(self, batch: Batch, samples: list[Sample]) -> None:

@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -46,40 +46,17 @@ class Wanted:
         return signals + [f"{camera}.{leaf}" for camera in cameras for leaf in _LEAVES]
 
 
-class Place(NamedTuple):
-    """Where a JPEG stands in its tar, and what it is."""
-
-    offset: int
-    length: int
-    height: int
-    width: int
-    """What it decodes to."""
-    crc32c: int
-
-    def check(self, jpeg: Bytes) -> None:
-        """EpisodeError "crc_mismatch" where these bytes are not those that were written here."""
-        if self.crc32c != _NO_CHECKSUM and (found := crc32c(jpeg)) != self.crc32c:
-            raise EpisodeError(
-                "crc_mismatch",
-                f"its {self.length} bytes at {self.offset} have checksum {found:#010x}, expected {self.crc32c:#010x}",
-            )
+Place: TypeAlias = tuple[int, int, int, int, int]
+"""Where a JPEG stands in its tar (offset, length), what it decodes to (height, width), and its CRC-32C."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class CameraPlaces:
-    """Where an episode's pictures of one camera stand in the tar, and how large they are."""
-
-    place_T: NDArray[np.void]
-    """Records of what a `Place` has: those of a frame lie together, and are read out of memory together."""
-
-    def __getitem__(self, frame: int) -> Place:
-        """Where a frame's JPEG stands, and what it is."""
-        return Place._make(self.place_T.item(frame))
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory."""
-        return self.place_T.nbytes
+def check(jpeg: Bytes, place: Place) -> None:
+    """EpisodeError "crc_mismatch" where these bytes are not those that were written at this place."""
+    offset, length, _, _, expected = place
+    if expected != _NO_CHECKSUM and (found := crc32c(jpeg)) != expected:
+        raise EpisodeError(
+            "crc_mismatch", f"its {length} bytes at {offset} have checksum {found:#010x}, expected {expected:#010x}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -88,13 +65,18 @@ class EpisodeFrames:
 
     state_TS: NDArray[np.float32]
     action_TA: NDArray[np.float32]
-    cameras: dict[str, CameraPlaces]
+    cameras: tuple[str, ...]
+    place_TC: NDArray[np.void]
+    """A record of what a `Place` has for each camera: those of a frame lie together, and are read out of memory so."""
+
+    def places(self, frame: int) -> dict[str, Place]:
+        """Where the JPEG of each camera stands, and what it is."""
+        return dict(zip(self.cameras, self.place_TC[frame].tolist(), strict=True))
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory."""
-        places = sum(places.nbytes for places in self.cameras.values())
-        return self.state_TS.nbytes + self.action_TA.nbytes + places + _EPISODE_OVERHEAD
+        return self.state_TS.nbytes + self.action_TA.nbytes + self.place_TC.nbytes + _EPISODE_OVERHEAD
 
 
 class Recent(Generic[Key, Value]):
@@ -156,25 +138,27 @@ class ShardCache:
         return self._episodes[shard, row_group, wanted]
 
     def pictures(
-        self, shard: str, places: Sequence[CameraPlaces | None], frame: int
+        self, shard: str, episode: EpisodeFrames, frame: int, *, cameras: Sequence[str | None]
     ) -> list[tuple[Bytes, Place] | None]:
-        """Each camera's JPEG of one frame, and what it should be; None for None."""
+        """The JPEG of one frame that each camera has, and what it should be; None for None."""
+        places = episode.places(frame)
         if not self.is_local:
-            return [None if one is None else self._far(shard, one, frame) for one in places]
+            return [(self._far(shard, episode, frame, camera=one), places[one]) if one else None for one in cameras]
         tar = self._tars[shard]
-        here = [None if one is None else one[frame] for one in places]
-        return [None if at is None else (tar[at.offset : at.offset + at.length], at) for at in here]
+        here = [places[one] if one else None for one in cameras]
+        return [(tar[at[0] : at[0] + at[1]], at) if at else None for at in here]
 
-    def _far(self, shard: str, places: CameraPlaces, frame: int) -> tuple[Bytes, Place]:
+    def _far(self, shard: str, episode: EpisodeFrames, frame: int, *, camera: str) -> Bytes:
         """A JPEG of a remote lake: what was fetched ahead, or out of a whole segment."""
-        place = places[frame]
-        if (jpeg := self.held.get((shard, place.offset))) is not None:
-            return jpeg, place
-        first = frame - frame % SEGMENT_FRAMES
-        last = places[min(first + SEGMENT_FRAMES, len(places.place_T)) - 1]
-        start, stop = places[first].offset, last.offset + last.length
-        segment = memoryview(self._segments[shard, start, stop])
-        return segment[place.offset - start : place.offset - start + place.length], place
+        offset, length, *_ = episode.places(frame)[camera]
+        if (jpeg := self.held.get((shard, offset))) is not None:
+            return jpeg
+        begin = frame - frame % SEGMENT_FRAMES
+        end = min(begin + SEGMENT_FRAMES, len(episode.place_TC)) - 1
+        start, *_ = episode.places(begin)[camera]
+        last_offset, last_length, *_ = episode.places(end)[camera]
+        segment = memoryview(self._segments[shard, start, last_offset + last_length])
+        return segment[offset - start : offset - start + length]
 
     def _map(self, shard: str) -> NDArray[np.uint8]:
         return np.frombuffer(self.ranges.map(f"{shard}.tar"), np.uint8)
@@ -187,14 +171,16 @@ class ShardCache:
         shard, row_group, wanted = key
         table = self._parquets[shard].row_group(row_group, wanted)
         columns = dict(zip(table.column_names, table.columns, strict=True))
+        pictures = {name: columns[f"camera.{name}"] for name in wanted.cameras if f"camera.{name}" in columns}
+        there = {name: column for name, column in pictures.items() if not column.null_count}
+        place_TC = np.empty((len(table), len(there)), _PLACE)
+        for place_T, column in zip(place_TC.T, there.values(), strict=True):
+            _write_places(place_T, column, shard)
         return EpisodeFrames(
             state_TS=_joined(columns, wanted.state, shard),
             action_TA=_joined(columns, wanted.action, shard),
-            cameras={
-                name: places
-                for name in wanted.cameras
-                if (places := _places(columns.get(f"camera.{name}"), shard)) is not None
-            },
+            cameras=tuple(there),
+            place_TC=place_TC,
         )
 
 
@@ -222,10 +208,10 @@ class _Parquet:
 
 _OPEN = 1024
 """Shards of which the files are kept mapped, or their footers at hand."""
-_PLACE = np.dtype(list(zip(Place._fields, ("i8", "i4", "u2", "u2", "i8"), strict=True)))
+_LEAVES = ("offset", "length", "height", "width", "crc32c")
+"""Of a camera's struct, in the order of a `Place`; Parquet passes over those that a shard of an older version lacks."""
+_PLACE = np.dtype(list(zip(_LEAVES, ("i8", "i4", "u2", "u2", "i8"), strict=True)))
 """The record of a `Place`."""
-_LEAVES = Place._fields
-"""Of a camera's struct; Parquet passes over those that a shard of an older version lacks."""
 _EPISODE_OVERHEAD = 2048
 """Bytes of objects around an episode's arrays, about."""
 
@@ -240,16 +226,12 @@ def _joined(columns: dict[str, pa.ChunkedArray], signals: tuple[str, ...], shard
     return np.concatenate(present, axis=1, out=joined, casting="unsafe")
 
 
-def _places(column: pa.ChunkedArray | None, shard: str) -> CameraPlaces | None:
-    if column is None or column.null_count:
-        return None
+def _write_places(place_T: NDArray[np.void], column: pa.ChunkedArray, shard: str) -> None:
     leaves: dict[str, NDArray[np.integer] | np.int64] = {
         field.name: as_numpy(leaf) for field, leaf in zip(column.type, column.combine_chunks().flatten(), strict=True)
     }
     leaves.setdefault("crc32c", np.int64(_NO_CHECKSUM))
     if absent := set(_LEAVES) - leaves.keys():
         raise SchemaError(f"pictures have no {sorted(absent)} in {shard}.parquet; `lake verify`, and ingest it anew")
-    place_T = np.empty(len(column), _PLACE)
     for name in _LEAVES:
         place_T[name] = leaves[name]
-    return CameraPlaces(place_T=place_T)

@@ -12,7 +12,10 @@ def fit_into(pixels: Pixels, *, out: Pixels) -> None:
 
 def decode_centred(jpeg: Bytes, height: int, width: int, *, out: Pixels) -> None:
     """The same for a JPEG of this size, decoded straight into its place where it need not be scaled."""
-    inside = out if height == width == len(out) else _inside(height, width, out=out)
+    if height == width == len(out):
+        decode_into(jpeg, out)
+        return
+    inside = _inside(height, width, out=out)
     if inside.shape[:2] == (height, width) and inside.flags.c_contiguous:
         decode_into(jpeg, inside)
     else:
