@@ -12,7 +12,7 @@ from model.observation import Observation
 from model.pi0_small import Pi0Small
 from model.real_time_chunking import PreviousChunk
 
-LEAST_WEIGHTS = 100_000_000
+_LEAST_WEIGHTS = 100_000_000
 """A model of fewer loses more by another pass than cameras left out save: a step of `tiny_cpu` took 13 % longer."""
 
 
@@ -25,10 +25,10 @@ class ByCameras(nn.Module):
     they are. So do models of few weights, without cameras that no sample has.
     """
 
-    def __init__(self, model: Model, *, least_weights: int = LEAST_WEIGHTS) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
-        self._is_worth_it = sum(parameter.numel() for parameter in model.parameters()) >= least_weights
+        self._is_worth_it = sum(parameter.numel() for parameter in model.parameters()) >= _LEAST_WEIGHTS
 
     def forward(
         self,

@@ -1,8 +1,8 @@
 """Linear layers and attention, quick in bfloat16 on any CPU.
 
-Without units for bfloat16 (AVX-512, or Arm's own) torch multiplies it number by number, seven times slower than
-float32. There weights stay bfloat16, which is half the memory, and each product is computed in float32 and rounded.
-That is what units for bfloat16 do: they too add up in float32.
+Without units for bfloat16 (AVX-512, or Arm's own) torch multiplies it number by number, more than five times slower
+than float32. There weights stay bfloat16, which is half the memory, and each product is computed in float32 and
+rounded. That is what units for bfloat16 do: they too add up in float32.
 """
 
 # Legend: B batch, N heads, T tokens that attend, S tokens attended to, F head dimension.

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from model import by_cameras
 from model.by_cameras import ByCameras
 from model.initialize import initialize
 from model.pi0_small import Pi0Small
@@ -38,10 +39,15 @@ def _given(config, mixed, *, draws=2):
     }
 
 
+@pytest.fixture(autouse=True)
+def _small_models_are_worth_it(monkeypatch):
+    monkeypatch.setattr(by_cameras, "_LEAST_WEIGHTS", 0)
+
+
 @CONFIGS
 def test_losses_and_gradients_are_the_same_for_every_draw(config, mixed):
     model, given = make_model(config), _given(config, mixed)
-    whole, grouped = model.loss(**given), ByCameras(model, least_weights=0)(**given)
+    whole, grouped = model.loss(**given), ByCameras(model)(**given)
     torch.testing.assert_close(grouped, whole, **CLOSE)
     weights = list(model.parameters())
     gradients = [torch.autograd.grad(loss.sum(), weights) for loss in (whole, grouped)]
@@ -55,8 +61,8 @@ def test_the_other_models_lose_and_act_the_same_too(make, config, mixed):
     model, given = make(), _given(config, mixed)
     initialize(model, seed=0)
     noise = make_actions(config, batch=len(MASKS))
-    torch.testing.assert_close(ByCameras(model, least_weights=0)(**given), model.loss(**given), **CLOSE)
-    grouped = ByCameras(model, least_weights=0).sample(mixed, noise, action_mask=given["action_mask_BW"])
+    torch.testing.assert_close(ByCameras(model)(**given), model.loss(**given), **CLOSE)
+    grouped = ByCameras(model).sample(mixed, noise, action_mask=given["action_mask_BW"])
     whole = model.sample(mixed, noise, action_mask=given["action_mask_BW"])
     torch.testing.assert_close(grouped, whole, atol=1e-4, rtol=1e-3)
 
@@ -68,7 +74,7 @@ def test_sampled_actions_are_the_same(config, mixed):
         "action_mask": torch.arange(config.action_width) < torch.tensor([[6], [2], [4], [3], [1]]),
         "previous": PreviousChunk(actions=make_actions(config, batch=len(MASKS), steps=2, seed=3), delay=1),
     }
-    grouped = ByCameras(model, least_weights=0).sample(mixed, noise, **options)
+    grouped = ByCameras(model).sample(mixed, noise, **options)
     torch.testing.assert_close(grouped, model.sample(mixed, noise, **options), atol=1e-4, rtol=1e-3)
 
 
@@ -76,7 +82,7 @@ def test_sampled_actions_are_the_same(config, mixed):
 def test_each_set_of_cameras_is_passed_once_and_without_absent_ones(config, mixed):
     model, seen = make_model(config), []
     model.image_encoder.register_forward_hook(lambda _, given, __: seen.append(tuple(given[0].shape[:2])))
-    ByCameras(model, least_weights=0).sample(mixed, make_actions(config, batch=len(MASKS)))
+    ByCameras(model).sample(mixed, make_actions(config, batch=len(MASKS)))
     assert sorted(seen) == [(1, 1), (2, 1), (2, 3)]
 
 

@@ -107,4 +107,4 @@ def test_without_tensorstore_the_error_says_what_to_install(tmp_path, monkeypatc
     monkeypatch.setitem(sys.modules, "tensorstore", None)
     with pytest.raises(ModuleNotFoundError) as error:
         OrbaxArrays(tmp_path)
-    assert 'pip install "robomix[orbax]"' in error.value.__notes__[0]
+    assert "pip install tensorstore" in error.value.__notes__[0]

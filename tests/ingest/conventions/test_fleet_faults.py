@@ -1,7 +1,7 @@
 """Every simulated robot's logs in each native format: a clean one is taken whole and raises nothing, a fault is found.
 
 By itself a part is run in which every fault, robot and format occurs;
-`ROBOMIX_ALL_FAULTS=1 pytest -n0 tests/ingest/conventions/test_fleet_faults.py` runs every fault in every log.
+`ROBOMIX_ALL_FAULTS=1 ./run test -n0 tests/ingest/conventions/test_fleet_faults.py` runs every fault in every log.
 """
 
 import os
