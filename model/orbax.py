@@ -76,5 +76,5 @@ def _tensorstore() -> Any:
     try:
         return import_module("tensorstore")
     except ModuleNotFoundError as error:
-        error.add_note('checkpoints of orbax are read by tensorstore: pip install tensorstore')
+        error.add_note("checkpoints of orbax are read by tensorstore: pip install tensorstore")
         raise

@@ -89,6 +89,7 @@ def test_each_set_of_cameras_is_passed_once_and_without_absent_ones(config, mixe
 @pytest.mark.parametrize("config", [STEM])
 def test_a_model_of_few_weights_takes_a_batch_at_once(config, mixed, monkeypatch):
     model, passes = make_model(config), []
+    monkeypatch.setattr(by_cameras, "_LEAST_WEIGHTS", 1 + sum(weight.numel() for weight in model.parameters()))
     monkeypatch.setattr(model, "sample", lambda seen, noise, **_: passes.append(len(seen.state)) or noise)
 
     ByCameras(model).sample(mixed, make_actions(config, batch=len(MASKS)))
