@@ -10,18 +10,35 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["ingest.job", "ingest.formats.aloha", "recipe_verbs", "robomix", "s3fs"])
+import pytest
+
+_TESTS_OWN = ("AWS_", "FSSPEC_", "RAY_")
+
+
+@cache
+def _server() -> ForkServerContext:
+    """Started once, in an environment that is no test's own: some of it is read as libraries are imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ingest.job", "ingest.formats.aloha", "recipe_verbs", "robomix", "s3fs"])
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(_TESTS_OWN)]:
+            patch.delenv(name)
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        forkserver.ensure_running()
+    return context
 
 
 def pool(processes: int) -> ProcessPoolExecutor:
     """So many processes with the environment of now."""
     return ProcessPoolExecutor(
-        processes, mp_context=_CONTEXT, initializer=_begin, initargs=(dict(os.environ), str(Path.cwd()))
+        processes, mp_context=_server(), initializer=_begin, initargs=(dict(os.environ), str(Path.cwd()))
     )
 
 
@@ -30,7 +47,7 @@ class Forked:
 
     def __init__(self, script: str, words: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> None:
         self._said = TemporaryDirectory()
-        self._process = _CONTEXT.Process(target=_run, args=(script, list(words), str(cwd), dict(env), self._said.name))
+        self._process = _server().Process(target=_run, args=(script, list(words), str(cwd), dict(env), self._said.name))
         self._process.start()
 
     def __enter__(self) -> Self:

@@ -81,7 +81,7 @@ def start(
 ) -> Any:
     """A process of `robomix` with these words, or of one of DRIVERS; an empty variable is taken from it.
 
-    A driver has imported Ray before it has its variables, unless it is to be fresh.
+    A driver has imported its libraries before it has its variables, unless it is to be fresh.
     """
     ours = {} if driver is None else {"PYTHONPATH": str(REPO)}
     env = {name: value for name, value in {**os.environ, **_THREADS, **cluster, **ours, **env}.items() if value}
@@ -93,11 +93,9 @@ def start(
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, env=env)
 
 
-def run(
-    words: list[str], cluster: Mapping[str, str], *, cwd: Path = REPO, driver: str | None = None, **env: str
-) -> Finished:
+def run(words: list[str], cluster: Mapping[str, str], **how: Any) -> Finished:
     """Start a driver and wait for its end."""
-    return ended(start(words, cluster, cwd=cwd, driver=driver, **env))
+    return ended(start(words, cluster, **how))
 
 
 def ended(process: Any) -> Finished:

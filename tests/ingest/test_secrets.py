@@ -75,11 +75,11 @@ def test_no_secret_shows_in_output_or_lake_of_an_ingest_with_faults(s3_lake_uri,
     source, lake_uri = logs_on_s3(s3_lake_uri, tmp_path), f"{s3_lake_uri}/lake"
     driver = leaky(monkeypatch, OSError, "alone")
 
-    taken = run(["ingest", source, "--json", "--lake", lake_uri], {}, driver=driver)
+    taken = run(["ingest", source, "--json", "--lake", lake_uri], {}, driver=driver, is_fresh=True)
     lake = Lake.open(lake_uri)
     episode = lake.episodes().collect()["episode_id"][0]
     asked = [
-        run(words, {}, driver=driver)
+        run(words, {}, driver=driver, is_fresh=True)
         for words in (["lake", "info", lake_uri], ["lake", "trace", episode, "--lake", lake_uri])
     ]
 
