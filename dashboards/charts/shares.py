@@ -7,7 +7,9 @@ MAX_BARS = 20
 SELECTION = "component"
 _COMPONENT = ["source", "embodiment", "task"]
 _FORMATS = {"hours": ",.2f", "episodes": ",d", "frames": ",d"}
-_BAR_HEIGHT = 30
+_BAR_PX = 30
+_AROUND_PX = 110
+"""What legend, axis and its title take of the chart's height."""
 _NAMES = alt.Axis(labelLimit=360, labelOverlap=False, ticks=False, domain=False, labelFontSize=12)
 
 
@@ -48,4 +50,4 @@ def shares(components: pl.DataFrame, measure: str) -> alt.LayerChart | alt.Facet
         )
         .add_params(click),
         bars.mark_text(align="left", dx=5).encode(text=alt.Text(f"{measure}:Q", format=_FORMATS[measure])),
-    ).properties(height=_BAR_HEIGHT * max(1, shown.height) + 70)
+    ).properties(height=_BAR_PX * max(1, shown.height) + _AROUND_PX)

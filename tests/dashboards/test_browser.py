@@ -53,6 +53,9 @@ def test_overview_opens_filters_through_the_url_and_leads_to_the_episodes(browse
     browser_page.on("request", lambda request: asked.append(request.url))
     browser_page.goto("/?source=other")
     expect(browser_page.get_by_text("n = 1 episode in 1 component")).to_be_visible()
+    only_bar = browser_page.locator(".mark-rect path").last
+    expect(only_bar).to_be_visible()
+    assert only_bar.bounding_box()["height"] > 8, "legend and axis leave it no room"
     browser_page.get_by_role("link", name="See 1 episode").click()
     expect(browser_page.get_by_text("n = 1 episode ·")).to_be_visible()
     assert browser_page.url.endswith("/episode?sources=other")
