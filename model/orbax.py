@@ -1,9 +1,9 @@
 """The arrays of a checkpoint folder of orbax, as openpi releases and saves its JAX parameters; for `load_jax`.
 
 Both of orbax's layouts are read, all arrays in one OCDBT database and a folder for each, of either version of zarr.
-tensorstore does it, which `./run`'s environment has (elsewhere `pip install -e '.[orbax]'` in the checkout); neither
-JAX nor orbax is needed. Zarr means zeros by a chunk that is not there; where the checkpoint says that it holds its
-zeros too, a lost chunk is an error.
+tensorstore does it, which `./run`'s environment has (elsewhere `pip install tensorstore`); neither JAX nor orbax is
+needed. Zarr means zeros by a chunk that is not there; where the checkpoint says that it holds its zeros too, a lost
+chunk is an error.
 """
 
 import json

@@ -21,13 +21,10 @@ from schema.arrays import Bytes, as_numpy
 from schema.errors import EpisodeError, SchemaError
 from schema.picture import Pixels
 from training.batch import Batch
-from training.shard_cache import EpisodeFrames, Place, ShardCache, Wanted, check
+from training.shard_cache import EpisodeFrames, Place, ShardCache, Wanted, check_bytes
 from training.square_picture import decode_centred
 
 _RUNS_AT_HAND = 1 << 14
-_FOUND_AT_ONCE = 4
-"""Samples whose pictures are found before the first of them is decoded. Python between decodings runs in a core whose
-caches the decoder has filled, and takes twice as long; but while one thread runs Python the others wait for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -188,7 +185,7 @@ class Filler:
             jpeg, place = here
             picture = batch.images[row, slot], jpeg, place, sample, shown[slot]
             try:
-                check(jpeg, place)
+                check_bytes(jpeg, place)
             except EpisodeError as error:
                 raise self._broken(picture, error) from error
             yield picture

@@ -4,7 +4,7 @@ The unit of numbers is an episode (one row group of the Parquet), the unit of pi
 32 frames (about 1.5 MB of a tar), never a whole shard. Local tars are mapped into memory and the operating system
 keeps what is hot; from elsewhere segments are fetched by range and the least recently used go first.
 """
-# Legend: T frames of an episode, S state and A action dimensions of its robot.
+# Legend: T frames of an episode, C its cameras, S state and A action dimensions of its robot.
 
 import threading
 from collections import OrderedDict
@@ -50,7 +50,7 @@ Place: TypeAlias = tuple[int, int, int, int, int]
 """Where a JPEG stands in its tar (offset, length), what it decodes to (height, width), and its CRC-32C."""
 
 
-def check(jpeg: Bytes, place: Place) -> None:
+def check_bytes(jpeg: Bytes, place: Place) -> None:
     """EpisodeError "crc_mismatch" where these bytes are not those that were written at this place."""
     offset, length, _, _, expected = place
     if expected != _NO_CHECKSUM and (found := crc32c(jpeg)) != expected:
@@ -67,10 +67,10 @@ class EpisodeFrames:
     action_TA: NDArray[np.float32]
     cameras: tuple[str, ...]
     place_TC: NDArray[np.void]
-    """A record of what a `Place` has for each camera: those of a frame lie together, and are read out of memory so."""
+    """`[T, C]` records of what a `Place` has: those of a frame lie together, and are read out of memory together."""
 
     def places(self, frame: int) -> dict[str, Place]:
-        """Where the JPEG of each camera stands, and what it is."""
+        """Where the JPEG that each camera has of a frame stands, and what it is."""
         return dict(zip(self.cameras, self.place_TC[frame].tolist(), strict=True))
 
     @property
@@ -143,14 +143,15 @@ class ShardCache:
         """The JPEG of one frame that each camera has, and what it should be; None for None."""
         places = episode.places(frame)
         if not self.is_local:
-            return [(self._far(shard, episode, frame, camera=one), places[one]) if one else None for one in cameras]
+            far = {one: self._far(shard, episode, frame, camera=one, at=places[one]) for one in cameras if one}
+            return [(far[one], places[one]) if one else None for one in cameras]
         tar = self._tars[shard]
         here = [places[one] if one else None for one in cameras]
         return [(tar[at[0] : at[0] + at[1]], at) if at else None for at in here]
 
-    def _far(self, shard: str, episode: EpisodeFrames, frame: int, *, camera: str) -> Bytes:
+    def _far(self, shard: str, episode: EpisodeFrames, frame: int, *, camera: str, at: Place) -> Bytes:
         """A JPEG of a remote lake: what was fetched ahead, or out of a whole segment."""
-        offset, length, *_ = episode.places(frame)[camera]
+        offset, length, *_ = at
         if (jpeg := self.held.get((shard, offset))) is not None:
             return jpeg
         begin = frame - frame % SEGMENT_FRAMES
